@@ -1,0 +1,63 @@
+"""What the three command-line programs share: one way to fail, one way to print.
+
+Standard output carries results; progress, warnings and errors go to standard error.
+"""
+
+import errno
+import logging
+import sys
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def program(help_text: str) -> typer.Typer:
+    """Return a Typer application whose unexpected exceptions keep their plain traceback."""
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        add_completion=False,
+    )
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run ``app`` and exit: 0 done, 2 wrong usage, 3 a named failure, 130 interrupted."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except KVError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        err.print("interrupted: nothing half-written is left; the same command goes on")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = error.filename or "the output"
+        fail(f"{where}: {error.strerror}; free space or choose another folder, then run again")
+    raise SystemExit(0)
+
+
+def fail(message: str) -> NoReturn:
+    """Print one error line and exit with EXIT_ERROR."""
+    err.print(f"[bold red]error:[/] {escape(message)}")
+    raise SystemExit(EXIT_ERROR)
+
+
+def note(message: str) -> None:
+    """Print one line of progress to standard error."""
+    err.print(f"[dim]{escape(message)}[/]")
+
+
+def warn(message: str) -> None:
+    """Print one warning line to standard error."""
+    err.print(f"[yellow]warning:[/] {escape(message)}")

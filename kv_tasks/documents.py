@@ -1,0 +1,65 @@
+"""The fields that every document of every task carries, whatever else it has.
+
+The comparison clusters documents by ``question_id`` and draws curves by the others, so the
+names and units live here and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kv_tasks.errors import DataError
+
+REQUIRED_FIELDS = ("question_id", "gold_position", "depth", "length", "answers")
+
+
+def document(
+    *,
+    question_id: str,
+    answers: Sequence[str],
+    gold_position: int | None,
+    candidates: int,
+    length: int | None = None,
+    **rest: Any,
+) -> dict[str, Any]:
+    """Return a task document with the common fields first.
+
+    Args:
+        question_id: the same at every position and length at which a question recurs.
+        answers: all strings that count as right, at least one.
+        gold_position: 1-based place of the gold document or dictionary among
+            ``candidates``; None where there is none (closed book).
+        candidates: how many documents or dictionaries the haystack has.
+        length: prompt length in tokens, None where no tokenizer is known.
+        rest: the fields of the task itself.
+
+    Returns:
+        ``depth`` is 0 for the first candidate, 1 for the last, None without a position.
+
+    Raises:
+        DataError: when there is no answer or the position lies outside the haystack.
+    """
+    if not answers:
+        raise DataError(f"question {question_id}: no answer; every document needs at least one")
+    if gold_position is not None and not 1 <= gold_position <= candidates:
+        raise DataError(
+            f"question {question_id}: gold_position {gold_position} is outside the "
+            f"haystack; choose 1 to {candidates}"
+        )
+    depth = None
+    if gold_position is not None:
+        depth = (gold_position - 1) / (candidates - 1) if candidates > 1 else 0.0
+    return {
+        "question_id": question_id,
+        "gold_position": gold_position,
+        "depth": depth,
+        "length": length,
+        "answers": list(answers),
+        **rest,
+    }
+
+
+def check_document(doc: Mapping[str, Any], *, where: str) -> None:
+    """Raise DataError naming ``where`` when a document lacks one of the common fields."""
+    missing = [field for field in REQUIRED_FIELDS if field not in doc]
+    if missing:
+        raise DataError(f"{where}: document lacks {', '.join(missing)}; found {sorted(doc)}")

@@ -1,0 +1,54 @@
+"""Everything that this project raises on purpose.
+
+KVError
+├── UsageError         a flag or argument that cannot be meant
+├── RecipeError        a recipe's key or value
+├── DataError          a data file, or a document in it
+├── ModelError         a base model or tokenizer that is not there or does not fit
+├── AdapterError       an adapter folder that is not what it says
+├── PromptTooLongError a prompt that does not fit where truncation would be silent
+├── RunError           an evaluation output folder that cannot be read or reused
+└── MissingPackageError  an optional dependency that the command needs
+
+A message is one line: the file, line, field or flag at fault, what was found, what was
+expected, and what to do. The command line prints it and exits with EXIT_ERROR.
+"""
+
+EXIT_ERROR = 3
+EXIT_INTERRUPTED = 130
+
+
+class KVError(Exception):
+    """Base of all expected failures; its message is fit to be shown to a user as it is."""
+
+
+class UsageError(KVError):
+    """A command was called with arguments that cannot work together."""
+
+
+class RecipeError(KVError):
+    """A training recipe has an unknown key or an impossible value."""
+
+
+class DataError(KVError):
+    """A data file is missing, unreadable, or holds a document that cannot be used."""
+
+
+class ModelError(KVError):
+    """A base model or tokenizer is not there or is not the one that was meant."""
+
+
+class AdapterError(KVError):
+    """An adapter folder is incomplete, changed, unsupported, or of another base model."""
+
+
+class PromptTooLongError(KVError):
+    """A prompt exceeds the model's context; the harness would have cut it silently."""
+
+
+class RunError(KVError):
+    """An evaluation output folder is missing, partial, or corrupt."""
+
+
+class MissingPackageError(KVError):
+    """An optional dependency is not installed; the message names the extra to install."""

@@ -1,0 +1,39 @@
+"""Files that appear whole or not at all, and the checksums by which they are known."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that becomes ``target`` on success.
+
+    The caller creates a file or a folder at the yielded path. On an exception, a full disk
+    or Ctrl-C nothing is left and an existing ``target`` is untouched. A folder replaces
+    only a missing or empty folder: what a user already has there is never deleted here.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    draft = workshop / target.name
+    try:
+        yield draft
+        os.replace(draft, target)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with Unix line ends, atomically."""
+    with atomic_path(target) as draft:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,31 @@
+"""Where the package's own files lie, in a wheel and in a checkout alike."""
+
+from pathlib import Path
+
+from kv_tasks.errors import DataError
+
+
+def packaged(package_file: str, in_wheel: str, in_checkout: str) -> Path:
+    """Return a folder that lies inside the package in a wheel, beside it in a checkout.
+
+    Args:
+        package_file: ``__file__`` of a module directly in the package.
+        in_wheel: name of the folder inside the installed package.
+        in_checkout: its path relative to the package's parent folder.
+
+    Raises:
+        DataError: when the folder is in neither place (a broken installation).
+    """
+    package = Path(package_file).resolve().parent
+    candidates = (package / in_wheel, package.parent / in_checkout)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise DataError(
+        f"{candidates[0]}: folder not found, nor {candidates[1]}; reinstall kv-tasks"
+    )
+
+
+def task_configs() -> Path:
+    """Return the folder of the harness's YAML files, for ``lm_eval --include_path``."""
+    return packaged(__file__, "task_configs", "task_configs")
