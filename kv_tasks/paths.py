@@ -1,5 +1,6 @@
 """Where the package's own files lie, in a wheel and in a checkout alike."""
 
+import os
 from pathlib import Path
 
 from kv_tasks.errors import DataError
@@ -29,3 +30,11 @@ def packaged(package_file: str, in_wheel: str, in_checkout: str) -> Path:
 def task_configs() -> Path:
     """Return the folder of the harness's YAML files, for ``lm_eval --include_path``."""
     return packaged(__file__, "task_configs", "task_configs")
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloaded files: $KV_TASKS_CACHE, or the user's cache folder."""
+    if chosen := os.environ.get("KV_TASKS_CACHE"):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "kv-tasks"

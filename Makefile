@@ -1,0 +1,35 @@
+# make demo   the whole loop on a real model        make test   the whole test suite
+# make check  what CI runs: lint, types, tests      make clean  remove the environment
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+export PYTHON VENV TORCH_SPEC
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test lint types check clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml $(wildcard requirements/*)
+	./requirements/install.sh
+	touch $@
+
+demo: $(INSTALLED)
+	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo.sh
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+check: lint types test
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,57 @@
+"""Evaluation backends: one file each, behind one small protocol.
+
+To add one, write ``backends/NAME.py`` with a function ``open_backend(settings) -> Backend`` and
+add NAME to :data:`BackendName`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+BackendName = Literal["vllm", "hf"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a backend loads, once, for the base model and all adapters.
+
+    Attributes:
+        base: folder of the base model.
+        adapters: adapter folders, in the order in which they will be selected.
+        max_length: context in tokens, prompt and answer together; None is the model's own.
+        batch_size: prompts computed together where the backend does not decide itself.
+        seed: of the engine.
+    """
+
+    base: Path
+    adapters: Sequence[Path]
+    max_length: int | None = None
+    batch_size: int = 8
+    seed: int = 0
+
+
+class Backend(Protocol):
+    """A loaded base model that can wear one adapter at a time."""
+
+    @property
+    def lm(self) -> Any:
+        """The harness's LM object, an ``lm_eval.api.model.LM``."""
+
+    def select(self, adapter: Path | None) -> None:
+        """Answer with this adapter from now on; None is the base model."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what belongs in the results as ``model_args``."""
+
+
+def open_backend(name: BackendName, settings: Settings) -> Backend:
+    """Load the base model and its adapters once.
+
+    Raises:
+        MissingPackageError: the backend's library is not installed.
+    """
+    module = import_module(f"kv_adapters.backends.{name}")
+    backend: Backend = module.open_backend(settings)
+    return backend

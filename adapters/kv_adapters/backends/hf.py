@@ -1,0 +1,62 @@
+"""transformers and PEFT: the same evaluation where vLLM is not installed."""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.backends import Settings
+from kv_adapters.truncation import guarded
+
+
+class HfBackend:
+    """See :class:`kv_adapters.backends.Backend`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load the base model once and attach every adapter to it."""
+        import torch
+        from lm_eval.models.huggingface import HFLM
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._settings = settings
+        model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=torch.bfloat16)
+        if torch.accelerator.is_available():
+            model = model.to(torch.accelerator.current_accelerator())
+        self._names = {path: f"adapter{n}" for n, path in enumerate(settings.adapters)}
+        self._peft: Any = None
+        for path, name in self._names.items():
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(model, path, adapter_name=name)
+            else:
+                self._peft.load_adapter(path, adapter_name=name)
+        self.lm = guarded(HFLM)(
+            pretrained=(self._peft or model).eval(),
+            tokenizer=AutoTokenizer.from_pretrained(settings.base),
+            max_length=settings.max_length,
+            batch_size=settings.batch_size,
+        )
+
+    def select(self, adapter: Path | None) -> None:
+        """Answer with this adapter from now on; None is the base model."""
+        if self._peft is None:
+            return
+        if adapter is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(self._names[adapter])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was loaded and transformers' version."""
+        return {
+            "pretrained": str(self._settings.base),
+            "dtype": "bfloat16",
+            "max_length": self._settings.max_length,
+            "batch_size": self._settings.batch_size,
+            "backend": f"transformers {metadata.version('transformers')}",
+        }
+
+
+def open_backend(settings: Settings) -> HfBackend:
+    """Load the model."""
+    return HfBackend(settings)

@@ -1,0 +1,60 @@
+"""Refuse what the harness would cut.
+
+The harness's hf and vllm models drop the left of a prompt that does not fit together with its
+answer, and neither results nor samples say so: a gold document at position 1 is then gone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kv_tasks.errors import PromptTooLongError
+
+
+def guarded(harness_class: type[Any]) -> type[Any]:
+    """Return a subclass of a harness LM that raises instead of cutting a prompt.
+
+    The subclass keeps its name, which the harness writes into the results.
+    """
+
+    def generate_until(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
+        refuse_truncation(self, requests)
+        return harness_class.generate_until(self, requests, disable_tqdm=disable_tqdm)
+
+    def loglikelihood(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
+        refuse_truncation(self, requests)
+        return harness_class.loglikelihood(self, requests, disable_tqdm=disable_tqdm)
+
+    members = {"generate_until": generate_until, "loglikelihood": loglikelihood}
+    return type(harness_class.__name__, (harness_class,), members)
+
+
+def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
+    """Raise when a prompt and its answer exceed the model's context.
+
+    Args:
+        lm: a harness LM with ``tok_encode``, ``max_length`` and ``max_gen_toks``.
+        requests: harness instances; arguments are (prompt, generation arguments) or
+            (prompt, continuation).
+
+    Raises:
+        PromptTooLongError: naming task, document, the longest prompt and the limit.
+    """
+    limit = lm.max_length
+    too_long = []
+    for request in requests:
+        prompt, second = request.args[:2]
+        if isinstance(second, str):
+            needed = len(lm.tok_encode(prompt + second))
+        else:
+            answer = (second or {}).get("max_gen_toks", lm.max_gen_toks)
+            needed = len(lm.tok_encode(prompt)) + answer
+        if needed > limit:
+            too_long.append((needed, request))
+    if too_long:
+        needed, worst = max(too_long, key=lambda pair: pair[0])
+        raise PromptTooLongError(
+            f"task {worst.task_name}: {len(too_long)} of {len(requests)} prompts do not fit; "
+            f"the longest, document {worst.doc_id}, needs {needed} tokens with its answer and "
+            f"the model has {limit}; the harness would cut it silently: raise --max-length if "
+            "the model allows it, or choose a shorter task"
+        )

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The whole loop on a small real model, with the commands that you would type yourself:
+# data, training, verification, evaluation of base and adapter in one engine, comparison, report.
+# What is finished is reused when you run it again.
+set -euo pipefail
+out=${1:-demo}
+base=smollm2-135m
+adapter=$out/adapter
+
+step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
+
+step "1/6 data: key-value prompts, 8 questions on each haystack of 16 dictionaries"
+kv-tasks data --kind simple --dictionaries 16 --samples 704 --questions-per-context 8 \
+  --seed 0 --out "$out/train.jsonl"
+
+step "2/6 train: a LoRA adapter, loss on the answers only"
+kv-train run demo-smollm2 --set data.file="$out/train.jsonl" --out "$adapter"
+
+step "3/6 verify: will vLLM serve it, and does it do anything?"
+kv-adapters verify "$adapter" --base "$base"
+
+step "4/6 evaluate: base and adapter in one vLLM engine"
+kv-adapters eval --base "$base" --adapter "$adapter" --limit 24 --out "$out/results" \
+  --tasks kv_simple_16dicts,kv_simple_32dicts,mdqa_pos_synth_5docs
+
+step "5/6 compare: paired by document"
+kv-adapters compare "$out/results/base" "$out/results/adapter"
+
+step "6/6 report"
+kv-adapters report "$out/results/base" "$out/results/adapter" --out "$out/report"

@@ -1,0 +1,67 @@
+"""Training rows of a recipe: generated or read from a file, then encoded and packed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+
+from kv_tasks.dictionaries import contexts, training_rows
+from kv_tasks.errors import DataError
+from kv_tasks.files import atomic_path
+from kv_train.recipe import Data
+from kv_train.tokens import Row, Tokenizer, encode
+
+
+def generate(data: Data) -> Iterator[dict[str, Any]]:
+    """Yield the chat-message rows that a recipe's ``data`` section describes.
+
+    Raises:
+        DataError: a file's line is no JSON object.
+    """
+    if data.file is not None:
+        yield from read_rows(data.file)
+        return
+    for context in contexts(
+        split="train",
+        seed=data.seed,
+        count=data.samples // data.questions_per_context,
+        dictionaries=data.dictionaries,
+        questions=data.questions_per_context,
+    ):
+        yield from training_rows(context, template=data.template)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON lines file, naming the line that cannot be read."""
+    try:
+        with jsonlines.open(path) as reader:
+            number = 0
+            for number, row in enumerate(reader.iter(type=dict), start=1):
+                yield row
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; write one with: kv-tasks data --out FILE") from error
+    except jsonlines.InvalidLineError as error:
+        raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
+    if number == 0:
+        raise DataError(f"{path}: no rows; expected JSON lines with 'messages'")
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """Write rows as JSON lines, atomically and in constant memory; return their number."""
+    count = 0
+    with atomic_path(path) as draft, jsonlines.open(draft, "w") as writer:
+        for row in rows:
+            writer.write(row)
+            count += 1
+    return count
+
+
+def encode_rows(
+    tokenizer: Tokenizer, rows: Iterable[Mapping[str, Any]], *, source: str, max_length: int
+) -> list[Row]:
+    """Encode all rows; the first that cannot be trained on stops with its file and line."""
+    return [
+        encode(tokenizer, row, name=f"{source}, line {line}", max_length=max_length)
+        for line, row in enumerate(rows, start=1)
+    ]

