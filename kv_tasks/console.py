@@ -6,13 +6,15 @@ Standard output carries results; progress, warnings and errors go to standard er
 import errno
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError
+from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError, MissingPackageError
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -51,6 +53,17 @@ def fail(message: str) -> NoReturn:
     """Print one error line and exit with EXIT_ERROR."""
     err.print(f"[bold red]error:[/] {escape(message)}")
     raise SystemExit(EXIT_ERROR)
+
+
+@contextmanager
+def requires(extra: str) -> Iterator[None]:
+    """Turn a failed import inside the block into an error that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f'{error.name} is not installed; run: pip install "kv-tasks[{extra}]"'
+        ) from error
 
 
 def note(message: str) -> None:

@@ -148,7 +148,7 @@ def _places(
     if placement == "even":
         # A Kronecker sequence of the golden ratio leaves no large gap in any prefix.
         start = index * questions
-        spread = [(start + n) * _GOLDEN_RATIO % 1.0 for n in range(questions)]
+        spread = [(0.5 + (start + n) * _GOLDEN_RATIO) % 1.0 for n in range(questions)]
         places = list(dict.fromkeys(int(x * dictionaries) for x in spread))
     elif placement == "paper" and (share := rng.random()) < FIRST_SHARE + EARLY_SHARE:
         early = 1 if share < FIRST_SHARE else max(1, math.ceil(EARLY_PART * dictionaries))

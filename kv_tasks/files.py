@@ -4,9 +4,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import jsonlines
 
 
 @contextmanager
@@ -31,6 +34,16 @@ def write_text(target: Path, text: str) -> None:
     """Write ``text`` as UTF-8 with Unix line ends, atomically."""
     with atomic_path(target) as draft:
         draft.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_jsonl(target: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows as JSON lines, atomically and in constant memory; return their number."""
+    count = 0
+    with atomic_path(target) as draft, jsonlines.open(draft, "w") as writer:
+        for row in rows:
+            writer.write(row)
+            count += 1
+    return count
 
 
 def sha256_file(path: Path) -> str:

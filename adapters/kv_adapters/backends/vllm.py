@@ -40,11 +40,16 @@ class VllmBackend:
             # Compilation takes a minute, and CPU LoRA turns it off anyway.
             self._arguments["enforce_eager"] = True
         if settings.adapters:
-            rank = max(read_config(adapter)["r"] for adapter in settings.adapters)
+            configs = [read_config(adapter) for adapter in settings.adapters]
+            rank = max(config["r"] for config in configs)
+            targets = {name for config in configs for name in config["target_modules"]}
             self._arguments |= {
                 "enable_lora": True,
                 "max_lora_rank": next(size for size in RANKS if size >= rank),
+                # One slot more than adapters: on a CPU, without kv_adapters.cpu_lora, rows of the
+                # base model would be given the last slot.
                 "max_loras": len(settings.adapters) + 1,
+                "lora_target_modules": sorted(targets),
             }
         self.lm = harness_lm(**self._arguments)
         # A slot is known by its number and keeps the first adapter it was given.

@@ -1,0 +1,118 @@
+"""Published data files: found in the user's folder or the cache, otherwise downloaded once.
+
+Set ``KV_TASKS_DATA`` to a folder that holds the files under the names of :data:`PUBLISHED` to
+run without a network. A further data set is one more entry in that table.
+"""
+
+import gzip
+import http.client
+import io
+import os
+import shutil
+import urllib.request
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+
+from kv_tasks.errors import DataError
+from kv_tasks.files import atomic_path, sha256_file
+from kv_tasks.paths import cache_folder
+
+TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a file is published, which bytes it has, and what to run where it cannot be had."""
+
+    url: str
+    sha256: str
+    instead: str
+
+
+NQ_OPEN_ORACLE = "lost-in-the-middle/nq-open-oracle.jsonl.gz"
+
+PUBLISHED: dict[str, Published] = {
+    NQ_OPEN_ORACLE: Published(
+        url="https://github.com/nelson-liu/lost-in-the-middle/raw/main/qa_data/nq-open-oracle.jsonl.gz",
+        sha256="6a7f72b846f663a133ef952244e5a4e43f06bcf190afe34e8fbe687ce0d1653e",
+        instead="mdqa_pos_synth",
+    ),
+}
+
+
+def published(relative_path: str) -> Path:
+    """Return the local path of a published file, after downloading it if need be.
+
+    Args:
+        relative_path: a name in :data:`PUBLISHED`, ``folder/file``. It is looked for under
+            $KV_TASKS_DATA if that is set, and nowhere else then; otherwise in the cache.
+
+    Raises:
+        DataError: when the file is not in $KV_TASKS_DATA, cannot be downloaded, or is not
+            the file that was published.
+    """
+    if chosen := os.environ.get("KV_TASKS_DATA"):
+        path = Path(chosen) / relative_path
+        if not path.is_file():
+            raise DataError(
+                f"KV_TASKS_DATA={chosen}: {relative_path} is not in it; put the file there, or "
+                "unset KV_TASKS_DATA to download it"
+            )
+        return path
+    cached = cache_folder() / relative_path
+    if not cached.is_file():
+        _download(relative_path, cached)
+    return cached
+
+
+def _download(relative_path: str, target: Path) -> None:
+    source = PUBLISHED[relative_path]
+    ways_out = (
+        f"set KV_TASKS_DATA to a folder that holds {relative_path}, or run the group "
+        f"{source.instead}, which needs no data"
+    )
+    with atomic_path(target) as draft:
+        try:
+            _fetch(source.url, draft)
+        except (OSError, http.client.HTTPException) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{source.url}: download failed ({reason}); {ways_out}") from error
+        found = sha256_file(draft)
+        if found != source.sha256:
+            raise DataError(
+                f"{source.url}: SHA-256 is {found}, expected {source.sha256}; {ways_out}"
+            )
+
+
+def _fetch(url: str, target: Path) -> None:
+    with (
+        urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response,
+        target.open("wb") as out,
+    ):
+        shutil.copyfileobj(response, out)
+
+
+def read_jsonl_gz(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a gzipped JSON-lines file.
+
+    Raises:
+        DataError: naming the file and, where there is one, the line that is no JSON object,
+            or saying that the file is truncated or not gzip.
+    """
+    try:
+        # Unpacked as a whole: jsonlines takes the EOFError of a truncated gzip file for its end.
+        content = gzip.decompress(path.read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: truncated or damaged gzip file ({error}); fetch the file again"
+        ) from error
+    try:
+        return list(jsonlines.Reader(io.BytesIO(content)).iter(type=dict))
+    except jsonlines.InvalidLineError as error:
+        raise DataError(
+            f"{path}, line {error.lineno}: not a JSON object; fetch the file again"
+        ) from error

@@ -1,0 +1,283 @@
+"""Multi-document questions: the prompt's bytes, the distractors, and the harness's view of both."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval.tasks import TaskManager
+
+from kv_tasks import mdqa
+from kv_tasks.corpora import corpus as load_corpus
+from kv_tasks.documents import check_document
+from kv_tasks.errors import DataError
+from kv_tasks.normalize import contains_answer
+from kv_tasks.paths import task_configs
+from kv_tasks.questions import Corpus, Question
+
+POSITIONS = (1, 2, 5, 10, 15, 20)
+GROUPS = {
+    "mdqa_pos": [f"mdqa_pos_{p:02d}" for p in POSITIONS],
+    "mdqa_pos_synth": [f"mdqa_pos_synth_{p:02d}" for p in POSITIONS],
+    "mdqa_pos_synth_5docs": [f"mdqa_pos_synth_5docs_{p:02d}" for p in (1, 3, 5)],
+}
+FOREIGN = {"pretrained": "some/model", "max_length": 4096, "dtype": "float32"}
+CORPORA = ("encyclopedia", "nq-open")
+
+
+@pytest.fixture(params=CORPORA)
+def corpus(request: pytest.FixtureRequest) -> Corpus:
+    if request.param == "nq-open":
+        request.getfixturevalue("shared_data")
+    return load_corpus(request.param)
+
+
+@pytest.fixture(params=GROUPS)
+def group(request: pytest.FixtureRequest) -> str:
+    if request.param == "mdqa_pos":
+        request.getfixturevalue("shared_data")
+    return str(request.param)
+
+
+def docs(corpus: str, documents: int = 20, gold_position: int | None = 1, **rest: Any) -> Any:
+    return mdqa.load(corpus=corpus, documents=documents, gold_position=gold_position, **rest)[
+        "test"
+    ]
+
+
+def question(name: str, answers: Sequence[str] = ("7",), text: str = "") -> Question:
+    return Question(name, f"what is {name}", tuple(answers), name, text or f"{name} is told here.")
+
+
+def test_the_prompt_is_the_protocols_byte_for_byte() -> None:
+    shown = [("Deadpool 2", "A film.\n"), ("List (of things)", "One\ntwo.")]
+    assert mdqa.prompt("who got the first nobel prize in physics", shown) == (
+        "Write a high-quality answer for the given question using only the provided search "
+        "results (some of which might be irrelevant).\n"
+        "\n"
+        "Document [1](Title: Deadpool 2) A film.\n"
+        "\n"
+        "Document [2](Title: List (of things)) One\n"
+        "two.\n"
+        "\n"
+        "Question: who got the first nobel prize in physics\n"
+        "Answer:"
+    )
+
+
+def test_the_closed_book_has_no_instruction() -> None:
+    assert mdqa.prompt("who won", []) == "Question: who won\nAnswer:"
+    (first, *_) = docs("encyclopedia", documents=0, gold_position=None)
+    assert mdqa.doc_to_text(first) == f"Question: {first['question']}\nAnswer:"
+
+
+def test_the_oracle_shows_the_gold_document_only() -> None:
+    first = docs("encyclopedia", documents=1)[0]
+    shown = [(first["title"], first["text"])]
+    assert mdqa.doc_to_text(first) == mdqa.prompt(first["question"], shown)
+
+
+def test_what_would_give_the_answer_away_is_no_distractor() -> None:
+    asked = question("asked", ["42", "a lot"], text="It is 42.")
+    admissible = question("fits"), question("inside", text="In 1428, a lottery.")
+    rejected = (
+        question("twin", text=asked.text),
+        question("number", text="About 42, they say."),
+        question("phrase", text="There is a lot!"),
+        question("a lot"),  # in the title
+    )
+    corpus = Corpus.of("small", (asked, *rejected, *admissible))
+    assert sorted(mdqa.distractors(asked, corpus, 2, seed=0)) == [5, 6]
+    with pytest.raises(DataError, match=r"asked: 2 distractors .* 3 wanted"):
+        mdqa.distractors(asked, corpus, 3, seed=0)
+
+
+def test_a_text_is_shown_once_under_whatever_title() -> None:
+    corpus = Corpus.of("small", [question(f"q{n}", text=f"Text {n // 2}.") for n in range(8)])
+    rows = mdqa.distractors(corpus.questions[0], corpus, 3, seed=0)
+    assert sorted(row // 2 for row in rows) == [1, 2, 3]
+
+
+def test_every_distractor_in_the_corpus_is_admissible(corpus: Corpus) -> None:
+    by_id = {row.question_id: row for row in corpus.questions}
+    asked = docs(corpus.name)
+    assert len(asked) >= 1000
+    for doc in asked:
+        texts = [corpus.questions[row].text for row in doc["distractors"]]
+        assert len({doc["text"], *texts}) == 20
+        own = by_id[doc["question_id"]]
+        assert own.text == doc["text"]
+        for row in doc["distractors"]:
+            assert not contains_answer(corpus.normalized[row], own.answers)
+
+
+def test_positions_differ_in_where_the_gold_document_is_and_in_nothing_else(
+    corpus: Corpus,
+) -> None:
+    base = docs(corpus.name, gold_position=1)
+    for position in POSITIONS[1:]:
+        for first, other in zip(base, docs(corpus.name, gold_position=position), strict=True):
+            changed = {key for key in first if first[key] != other[key]}
+            assert changed == {"gold_position", "depth"}
+    first = base[0]
+    titles = [corpus.questions[row].title for row in first["distractors"]]
+    for position in POSITIONS:
+        expected = [*titles[: position - 1], first["title"], *titles[position - 1 :]]
+        text = mdqa.doc_to_text({**first, "gold_position": position})
+        places = [text.index(f"[{n}](Title: {title})") for n, title in enumerate(expected, 1)]
+        assert all(before < after for before, after in pairwise(places))
+
+
+def test_fewer_documents_are_a_prefix_of_more(corpus: Corpus) -> None:
+    ten, twenty = docs(corpus.name, documents=10), docs(corpus.name, documents=20)
+    assert ten["question_id"] == twenty["question_id"]
+    assert [rows[:9] for rows in twenty["distractors"]] == ten["distractors"]
+
+
+def test_a_seed_changes_the_distractors_and_not_the_questions() -> None:
+    zero, one = docs("encyclopedia"), docs("encyclopedia", seed=1)
+    assert zero["question_id"] == one["question_id"]
+    assert zero["distractors"] != one["distractors"]
+
+
+def test_a_limit_takes_a_fair_sample() -> None:
+    numbers = [int(name.rsplit("-", 1)[1]) for name in docs("encyclopedia")["question_id"]]
+    assert sorted(numbers) == list(range(1000))
+    assert 400 < sum(numbers[:200]) / 200 < 600
+
+
+def test_the_question_that_any_response_answers_is_left_out(shared_data: Path) -> None:
+    corpus = load_corpus("nq-open")
+    assert len(corpus.questions) == 2655
+    left_out = corpus.questions[1451]
+    assert "*" in left_out.answers
+    ids = docs("nq-open")["question_id"]
+    everyone = {row.question_id for row in corpus.questions}
+    assert everyone - set(ids) == {left_out.question_id}
+    assert len(ids) == len(set(ids)) == 2654
+
+
+def test_gold_texts_that_occur_twice_are_never_shown_twice(shared_data: Path) -> None:
+    rows = load_corpus("nq-open").questions
+    assert len(rows) - len({row.text for row in rows}) == 55
+
+
+def test_line_breaks_inside_the_texts_are_kept(shared_data: Path) -> None:
+    broken = [doc for doc in docs("nq-open") if "\n" in doc["text"]]
+    assert broken
+    assert all(f") {doc['text']}\nDocument [2]" in mdqa.doc_to_text(doc) for doc in broken)
+
+
+PROMPTS_DIGEST = """
+import hashlib, sys
+from kv_tasks import mdqa
+docs = mdqa.load(corpus=sys.argv[1], documents=20, gold_position=10)["test"]
+text = "\\0".join(map(mdqa.doc_to_text, docs))
+print(len(docs), hashlib.sha256(text.encode()).hexdigest())
+"""
+
+
+def test_prompts_are_the_same_in_every_process(corpus: Corpus) -> None:
+    def digest(hash_seed: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", PROMPTS_DIGEST, corpus.name],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    asked = sum(question.askable for question in corpus.questions)
+    first = digest("1")
+    assert first.split()[0] == str(asked)
+    assert digest("2") == first
+
+
+def test_length_is_counted_on_the_prompt_when_a_tokenizer_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def words(prompts: Sequence[str], tokenizer: str | None) -> list[int]:
+        asked.append(str(tokenizer))
+        return [len(prompt.split()) for prompt in prompts]
+
+    monkeypatch.setattr(mdqa, "prompt_lengths", words)
+    counted = docs("encyclopedia", documents=5, gold_position=3, tokenizer="some/tokenizer")
+    assert asked == ["some/tokenizer"]
+    assert counted[0]["length"] == len(mdqa.doc_to_text(counted[0]).split())
+    assert docs("encyclopedia")[0]["length"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"corpus": "wikipedia"}, "'wikipedia': unknown; choose one of nq-open, encyclopedia"),
+        ({"gold_position": 21}, "gold_position 21 is outside"),
+        ({"gold_position": 0}, "gold_position 0 is outside"),
+        ({"documents": 0}, "gold_position 1 of 0 documents"),
+        ({"gold_position": None}, "gold_position None of 20 documents"),
+        ({"documents": 1001}, "1000 wanted"),
+    ],
+)
+def test_metadata_that_cannot_be_meant_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        docs(**{"corpus": "encyclopedia", **arguments})
+
+
+def test_the_raw_response_is_scored() -> None:
+    doc = {"answers": ["Grelmere"]}
+    assert mdqa.process_results(doc, ["The Grelmere.\nQuestion:"]) == {"best_subspan_em": 1.0}
+    assert mdqa.process_results(doc, ["No.\nGrelmere"]) == {"best_subspan_em": 0.0}
+
+
+def test_the_harness_loads_a_group_and_asks_the_protocols_prompts(group: str) -> None:
+    manager = TaskManager(
+        include_path=str(task_configs()), include_defaults=False, metadata=dict(FOREIGN)
+    )
+    loaded = manager.load([group])
+    assert sorted(loaded["tasks"]) == GROUPS[group]
+    asked = []
+    for name, task in loaded["tasks"].items():
+        task.build_all_requests(limit=3)
+        assert len(task.instances) == 3
+        for instance in task.instances:
+            context, kwargs = instance.args
+            assert context == mdqa.doc_to_text(instance.doc)
+            assert context.endswith(f"Question: {instance.doc['question']}\nAnswer:")
+            assert kwargs["until"] == ["\n"]
+            assert kwargs["max_gen_toks"] == 100
+            assert kwargs["do_sample"] is False
+            check_document(instance.doc, where=name)
+            assert instance.doc["gold_position"] == int(name[-2:])
+        asked.append([instance.doc["question_id"] for instance in task.instances])
+        right = task.process_results(task.instances[0].doc, [task.instances[0].doc["answers"][0]])
+        assert right == {"best_subspan_em": 1.0}
+    assert all(ids == asked[0] for ids in asked)
+
+
+def test_a_group_reports_the_mean_over_questions(group: str) -> None:
+    manager = TaskManager(include_path=str(task_configs()), include_defaults=False)
+    metrics = {
+        leaf: {
+            "best_subspan_em,none": float(leaf.endswith("_05")),
+            "best_subspan_em_stderr,none": 0.1,
+            "sample_len": 300 if leaf.endswith("_05") else 100,
+        }
+        for leaf in GROUPS[group]
+    }
+    reported = manager.load([group])["groups"][group].aggregate(metrics)
+    expected = 300 / (300 + 100 * (len(metrics) - 1))
+    assert reported["best_subspan_em,none"] == pytest.approx(expected)
+
+
+def test_every_yaml_file_of_the_family_is_a_task_or_a_group() -> None:
+    manager = TaskManager(include_path=str(task_configs()), include_defaults=False)
+    folders = [task_configs() / name for name in ("mdqa_pos", "mdqa_pos_synth")]
+    stems = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+    assert stems == {*GROUPS, *(leaf for leaves in GROUPS.values() for leaf in leaves)}
+    assert stems <= set(manager.all_tasks)

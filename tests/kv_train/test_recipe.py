@@ -1,0 +1,79 @@
+"""Recipes: what is accepted, and how a mistake is named."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kv_tasks.errors import RecipeError
+from kv_train.recipe import dump_recipe, load_recipe, recipes_folder
+
+MINIMAL = "name: x\nmodel: smollm2-135m\n"
+
+
+def write(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize("file", sorted(recipes_folder().glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: Path) -> None:
+    recipe = load_recipe(file.stem)
+    assert recipe.name == file.stem
+    assert file.read_text().startswith(f"# kv-train run {file.stem}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {lerning_rate: 1}", "unknown key 'training.lerning_rate'; did you mean 'lear"),
+        ("zzz: 1", "unknown key 'zzz'; allowed: name, model"),
+        ("training: {learning_rate: 7}", r"training.learning_rate: .* \(found 7\)"),
+        ("data: {kind: poem}", r"data.kind: .*'simple'.*\(found 'poem'\)"),
+        ("lora: {targets: [lm_head]}", r"lora.targets.0: .*'q_proj'.*found 'lm_head'"),
+        ("data: {samples: 10, questions_per_context: 4}", "10 is no multiple of questions_per_con"),
+        ("lora: {rank: 1024}", r"lora.rank: .*512 \(found 1024\)"),
+    ],
+)
+def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = write(tmp_path, MINIMAL + text)
+    with pytest.raises(RecipeError, match=message) as caught:
+        load_recipe(file)
+    assert str(caught.value).startswith(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="model is missing"):
+        load_recipe(write(tmp_path, "name: x"))
+
+
+def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="line 1"):
+        load_recipe(write(tmp_path, "name: [x"))
+
+
+def test_an_unknown_recipe_lists_the_packaged_ones() -> None:
+    with pytest.raises(RecipeError, match="packaged are: .*demo-smollm2"):
+        load_recipe("no-such-recipe")
+
+
+def test_set_overrides_a_key_and_is_checked_like_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, MINIMAL)
+    recipe = load_recipe(file, ["training.learning_rate=1e-5", "data.template=false"])
+    assert recipe.training.learning_rate == 1e-5
+    assert recipe.data.template is False
+    with pytest.raises(RecipeError, match="unknown key 'training.rate'"):
+        load_recipe(file, ["training.rate=1"])
+    with pytest.raises(RecipeError, match="expected key=value"):
+        load_recipe(file, ["training.epochs"])
+
+
+def test_a_written_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = load_recipe("demo-smollm2")
+    text = dump_recipe(recipe)
+    assert load_recipe(write(tmp_path, text)) == recipe
+    assert yaml.safe_load(text)["lora"]["rank"] == recipe.lora.rank
