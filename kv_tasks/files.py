@@ -1,7 +1,6 @@
 """Files that appear whole or not at all, and the checksums by which they are known."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +24,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     draft = workshop / target.name
     try:
         yield draft
-        os.replace(draft, target)
+        draft.replace(target)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 

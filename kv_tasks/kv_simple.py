@@ -24,7 +24,7 @@ def load(
     *,
     dictionaries: int,
     samples: int,
-    seed: int = 0,
+    data_seed: int = 0,
     placement: Placement = "even",
     template: bool = True,
     tokenizer: str | None = None,
@@ -36,7 +36,7 @@ def load(
     Args:
         dictionaries: lines of the haystack.
         samples: number of documents.
-        seed: of the evaluation stream.
+        data_seed: of the evaluation stream.
         placement: where the needles lie, see :func:`kv_tasks.dictionaries.contexts`.
         template: whether the prompt shows the answer template.
         tokenizer: folder or hub name; fills in ``length`` when given.
@@ -48,10 +48,11 @@ def load(
     """
     refuse_stale(config_source)
     made = contexts(
-        split="eval", seed=seed, count=samples, dictionaries=dictionaries, placement=placement
+        split="eval", seed=data_seed, count=samples, dictionaries=dictionaries, placement=placement
     )
     docs = [_document(context, context.needles[0], template) for context in made]
-    for doc, length in zip(docs, prompt_lengths([d["prompt"] for d in docs], tokenizer)):
+    lengths = prompt_lengths([doc["prompt"] for doc in docs], tokenizer)
+    for doc, length in zip(docs, lengths, strict=True):
         doc["length"] = length
     return {"test": datasets.Dataset.from_list(docs)}
 
@@ -91,6 +92,4 @@ def score(response: str, *, key: int, value: int, dictionary: int) -> dict[str, 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
     """Score one document (the harness's ``process_results``); the headline metric is first."""
-    return score(
-        results[0], key=doc["key"], value=doc["value"], dictionary=doc["gold_position"]
-    )
+    return score(results[0], key=doc["key"], value=doc["value"], dictionary=doc["gold_position"])

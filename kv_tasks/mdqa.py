@@ -113,7 +113,7 @@ def load(
     corpus: str,
     documents: int,
     gold_position: int | None,
-    seed: int = 0,
+    data_seed: int = 0,
     tokenizer: str | None = None,
     config_source: str | None = None,
     **_: Any,
@@ -124,7 +124,7 @@ def load(
         corpus: ``nq-open`` or ``encyclopedia``.
         documents: number of documents in the prompt; 1 is the oracle, 0 the closed book.
         gold_position: 1-based place of the gold document; None for the closed book.
-        seed: of the choice of distractors; the questions and their order do not depend on it.
+        data_seed: of the choice of distractors; the questions and their order do not depend on it.
         tokenizer: folder or hub name; fills in ``length`` when given.
         config_source: the YAML file, as the harness passes it.
         _: what else the harness merges in (model arguments, the user's metadata).
@@ -156,7 +156,7 @@ def load(
             corpus=corpus,
             distractors=rows,
         )
-        for question, rows in _haystacks(corpus, max(0, documents - 1), seed)
+        for question, rows in _haystacks(corpus, max(0, documents - 1), data_seed)
     ]
     if tokenizer is not None:
         lengths = prompt_lengths([doc_to_text(doc) for doc in docs], tokenizer)

@@ -22,9 +22,7 @@ def packaged(package_file: str, in_wheel: str, in_checkout: str) -> Path:
     for folder in candidates:
         if folder.is_dir():
             return folder
-    raise DataError(
-        f"{candidates[0]}: folder not found, nor {candidates[1]}; reinstall kv-tasks"
-    )
+    raise DataError(f"{candidates[0]}: folder not found, nor {candidates[1]}; reinstall kv-tasks")
 
 
 def task_configs() -> Path:

@@ -112,7 +112,7 @@ def per_slot(
     if weights.dim() == 4:
         weights = weights.squeeze(1)
     inputs = inputs.to(dtype)
-    present = slots.unique().tolist()
+    present: list[int] = torch.unique(slots).tolist()
     if len(present) == 1 and present[0] >= 0:
         return inputs @ weights[present[0]].to(dtype).T
     result = inputs.new_zeros(inputs.shape[0], weights.shape[-2])

@@ -53,5 +53,13 @@ def test_documents_carry_the_common_fields_and_tolerate_foreign_metadata() -> No
 
 
 def test_the_evaluation_seed_changes_the_documents() -> None:
-    one, two = (kv_simple.load(dictionaries=8, samples=3, seed=s)["test"]["prompt"] for s in (0, 1))
+    one, two = (
+        kv_simple.load(dictionaries=8, samples=3, data_seed=s)["test"]["prompt"] for s in (0, 1)
+    )
     assert not set(one) & set(two)
+
+
+def test_an_engines_seed_does_not_change_the_documents() -> None:
+    """The harness merges model arguments, such as vLLM's ``seed``, into the metadata."""
+    one, two = (kv_simple.load(dictionaries=8, samples=3, seed=s)["test"]["prompt"] for s in (0, 1))
+    assert list(one) == list(two)

@@ -97,9 +97,12 @@ def test_what_would_give_the_answer_away_is_no_distractor() -> None:
 
 
 def test_a_text_is_shown_once_under_whatever_title() -> None:
-    corpus = Corpus.of("small", [question(f"q{n}", text=f"Text {n // 2}.") for n in range(8)])
-    rows = mdqa.distractors(corpus.questions[0], corpus, 3, seed=0)
-    assert sorted(row // 2 for row in rows) == [1, 2, 3]
+    corpus = Corpus.of("small", [question(f"q{n}", text=f"Text {n // 4}.") for n in range(16)])
+    asked = question("asked", text="Text 0.")
+    rows = mdqa.distractors(asked, corpus, 3, seed=0)
+    assert sorted(row // 4 for row in rows) == [1, 2, 3]
+    with pytest.raises(DataError, match="3 distractors"):
+        mdqa.distractors(asked, corpus, 4, seed=0)
 
 
 def test_every_distractor_in_the_corpus_is_admissible(corpus: Corpus) -> None:
@@ -139,7 +142,7 @@ def test_fewer_documents_are_a_prefix_of_more(corpus: Corpus) -> None:
 
 
 def test_a_seed_changes_the_distractors_and_not_the_questions() -> None:
-    zero, one = docs("encyclopedia"), docs("encyclopedia", seed=1)
+    zero, one = docs("encyclopedia"), docs("encyclopedia", data_seed=1)
     assert zero["question_id"] == one["question_id"]
     assert zero["distractors"] != one["distractors"]
 

@@ -1,7 +1,6 @@
 """Training from recipe to adapter folder: whole or not at all, and the same after a kill."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -79,15 +78,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
 def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
     own_adapter: Path, tiny_recipe: Path
 ) -> None:
-    written = os.stat(own_adapter / WEIGHTS).st_mtime_ns
+    written = (own_adapter / WEIGHTS).stat().st_mtime_ns
     run(load_recipe(str(tiny_recipe)), own_adapter)
-    assert os.stat(own_adapter / WEIGHTS).st_mtime_ns == written
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
     other = load_recipe(str(tiny_recipe), ["data.seed=1"])
     with pytest.raises(RunError, match="--overwrite"):
         run(other, own_adapter)
-    assert os.stat(own_adapter / WEIGHTS).st_mtime_ns == written
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
     run(other, own_adapter, overwrite=True)
-    assert os.stat(own_adapter / WEIGHTS).st_mtime_ns != written
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns != written
 
 
 def test_a_file_of_prompts_trains_like_the_generator_that_wrote_it(

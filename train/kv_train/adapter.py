@@ -1,8 +1,8 @@
 """The adapter folder: what PEFT and vLLM load, and what says where it came from.
 
-    adapter_model.safetensors  adapter_config.json     what PEFT and vLLM load
-    recipe.yaml  data.jsonl  log.jsonl  README.md      how it was made; model card
-    manifest.json                                      checksums of all of it, written last
+adapter_model.safetensors  adapter_config.json     what PEFT and vLLM load
+recipe.yaml  data.jsonl  log.jsonl  README.md      how it was made; model card
+manifest.json                                      checksums of all of it, written last
 """
 
 import json

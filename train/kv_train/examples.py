@@ -33,16 +33,19 @@ def generate(data: Data) -> Iterator[dict[str, Any]]:
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON lines file, naming the line that cannot be read."""
+    empty = True
     try:
         with jsonlines.open(path) as reader:
-            number = 0
-            for number, row in enumerate(reader.iter(type=dict), start=1):
+            for row in reader.iter(type=dict):
+                empty = False
                 yield row
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; write one with: kv-tasks data --out FILE") from error
+        raise DataError(
+            f"{path}: no such file; write one with: kv-tasks data --out FILE"
+        ) from error
     except jsonlines.InvalidLineError as error:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
-    if number == 0:
+    if empty:
         raise DataError(f"{path}: no rows; expected JSON lines with 'messages'")
 
 

@@ -12,10 +12,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kv_tasks.paths import cache_folder
 from kv_tasks import console
 from kv_tasks.errors import ModelError
 from kv_tasks.files import atomic_path, sha256_file
+from kv_tasks.paths import cache_folder
 
 DEMO = "smollm2-135m"
 

@@ -15,8 +15,8 @@ import jsonlines
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainingArguments
-from transformers.utils import logging as transformers_logging
 from transformers.trainer_utils import set_seed
+from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RunError
@@ -107,9 +107,7 @@ def _rows(recipe: Recipe, folder: Path, data: Path) -> list[Row]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     source = str(recipe.data.file or data)
     with jsonlines.open(data) as reader:
-        return encode_rows(
-            tokenizer, reader, source=source, max_length=recipe.training.max_length
-        )
+        return encode_rows(tokenizer, reader, source=source, max_length=recipe.training.max_length)
 
 
 def _packs(recipe: Recipe, rows: Sequence[Row]) -> list[Pack]:
@@ -123,9 +121,7 @@ def _packs(recipe: Recipe, rows: Sequence[Row]) -> list[Pack]:
     return packs
 
 
-def _check_window(
-    recipe: Recipe, folder: Path, rows: Sequence[Row], packs: Sequence[Pack]
-) -> None:
+def _check_window(recipe: Recipe, folder: Path, rows: Sequence[Row], packs: Sequence[Pack]) -> None:
     """Refuse rows beyond the model's context, or beyond a sliding window that packs ignore."""
     config = AutoConfig.from_pretrained(folder)
     longest = max(rows, key=lambda row: len(row.input_ids))
@@ -158,9 +154,7 @@ def _lora_model(recipe: Recipe, folder: Path) -> PeftModel:
     return get_peft_model(model, config)
 
 
-def _trainer(
-    recipe: Recipe, folder: Path, packs: Sequence[Pack], work: Path
-) -> AnswerTrainer:
+def _trainer(recipe: Recipe, folder: Path, packs: Sequence[Pack], work: Path) -> AnswerTrainer:
     training = recipe.training
     set_seed(training.seed)
     # One core is left idle by default on machines whose second core is a hyperthread.

@@ -48,9 +48,7 @@ class Row:
     name: str
 
 
-def encode(
-    tokenizer: Tokenizer, row: Mapping[str, Any], *, name: str, max_length: int
-) -> Row:
+def encode(tokenizer: Tokenizer, row: Mapping[str, Any], *, name: str, max_length: int) -> Row:
     """Encode one chat-message row.
 
     Args:

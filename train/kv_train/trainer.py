@@ -92,9 +92,7 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
             return
         steps = state.global_step - self._first_step
         speed = steps * self._tokens_per_step / max(1e-9, time.monotonic() - self._started)
-        detail = (
-            f"loss {logs['loss']:.3f} rate {logs['learning_rate']:.1e} {speed:,.0f} tokens/s"
-        )
+        detail = f"loss {logs['loss']:.3f} rate {logs['learning_rate']:.1e} {speed:,.0f} tokens/s"
         self._bar.update(self._task, completed=state.global_step, detail=detail)
         if not console.err.is_terminal and state.global_step % max(1, state.max_steps // 10) == 0:
             console.note(f"step {state.global_step}/{state.max_steps} {detail}")

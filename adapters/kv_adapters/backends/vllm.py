@@ -130,7 +130,11 @@ def _harness_class() -> type[Any]:
     CPU wheel is installed; while it imports, that name leads to the CPU wheel.
     """
     real, installed = metadata.version, _distribution()
-    metadata.version = lambda name: real(installed if name == "vllm" else name)
+
+    def version(distribution_name: str) -> str:
+        return real(installed if distribution_name == "vllm" else distribution_name)
+
+    metadata.version = version
     try:
         from lm_eval.models.vllm_causallms import VLLM
     finally:

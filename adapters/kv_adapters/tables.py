@@ -1,0 +1,60 @@
+"""The comparison as a table on the screen, as Markdown, and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from kv_adapters.compare import Comparison
+
+HEADINGS = ("task", "metric", "docs", "base", "adapter", "change", "95 % interval", "outcome")
+_COLOURS = {"improved": "green", "held": "green", "regressed": "red", "inconclusive": "yellow"}
+
+
+def cells(row: Comparison) -> tuple[str, ...]:
+    """Return a row's texts under :data:`HEADINGS`; changes are in points of 100."""
+    d = row.difference
+    return (
+        f"  {row.name}" if row.member_of else row.name,
+        row.metric,
+        str(d.documents),
+        f"{d.base:.3f}",
+        f"{d.other:.3f}",
+        f"{100 * d.difference:+.1f}",
+        f"{100 * d.low:+.1f} to {100 * d.high:+.1f}",
+        row.outcome,
+    )
+
+
+def screen(rows: Sequence[Comparison]) -> Table:
+    """Return the table for a terminal."""
+    table = Table(title=f"{rows[0].adapter} against its base", title_justify="left")
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if 2 <= number <= 6 else "left", no_wrap=True)
+    for row in rows:
+        *texts, outcome = cells(row)
+        table.add_row(*texts, f"[{_COLOURS[outcome]}]{outcome}[/]")
+    return table
+
+
+def markdown(rows: Sequence[Comparison]) -> str:
+    """Return the table as GitHub Markdown."""
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(row) for row in rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def as_json(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return the rows without their documents, for ``json.dumps``."""
+    return [
+        {
+            "name": row.name,
+            "member_of": row.member_of,
+            "adapter": row.adapter,
+            "metric": row.metric,
+            "outcome": row.outcome,
+            "unmatched": list(row.unmatched),
+            **asdict(row.difference),
+        }
+        for row in rows
+    ]

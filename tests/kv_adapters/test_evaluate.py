@@ -1,0 +1,133 @@
+"""One load, all models, the harness's own files; what is finished is never repeated or mixed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kv_adapters import evaluate as module
+from kv_adapters.cli import app
+from kv_adapters.evaluate import Request, evaluate
+from kv_tasks.errors import AdapterError, PromptTooLongError, RunError, UsageError
+
+TASK = "kv_simple_16dicts"
+
+
+def request_(base: Path, out: Path, *adapters: Path, **changes: Any) -> Request:
+    settings: dict[str, Any] = {"tasks": [TASK], "limit": 2, "backend": "hf", **changes}
+    return Request(base=str(base), adapters=adapters, out=out, **settings)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("results_*.json"))]
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    (file,) = folder.glob(f"samples_{TASK}_*.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_adapter: Path) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    evaluate(request_(tiny_base, out, tiny_adapter))
+    return out
+
+
+def test_each_model_has_a_folder_with_the_harness_own_files(
+    finished: Path, tiny_base: Path, tiny_adapter: Path
+) -> None:
+    for label in ("base", tiny_adapter.name):
+        (result,) = results(finished / label)
+        assert result["results"][TASK]["exact_match,none"] == 0.0
+        assert result["config"]["model"] == str(tiny_base)
+        assert result["chat_template"], "chat template recorded"
+        rows = samples(finished / label)
+        assert [row["doc_id"] for row in rows] == [0, 1]
+        assert rows[0]["arguments"]["gen_args_0"]["arg_0"].startswith("<|im_start|>user\nDo a task")
+        assert list((finished / label).glob(".*")) == []
+    (adapted,) = results(finished / tiny_adapter.name)
+    assert adapted["config"]["model_args"]["adapter"] == str(tiny_adapter)
+    assert adapted["kv_adapters"]["adapter_sha256"]
+
+
+def test_base_and_adapter_answer_the_same_prompts_differently(
+    finished: Path, tiny_adapter: Path
+) -> None:
+    base, adapted = samples(finished / "base"), samples(finished / tiny_adapter.name)
+    assert [r["prompt_hash"] for r in base] == [r["prompt_hash"] for r in adapted]
+    assert [r["resps"] for r in base] != [r["resps"] for r in adapted]
+
+
+def test_a_second_run_loads_nothing(
+    finished: Path, tiny_base: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(finished.rglob("*"))
+    monkeypatch.setattr(module, "open_backend", lambda *_: pytest.fail("a model was loaded"))
+    evaluate(request_(tiny_base, finished, tiny_adapter))
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) -> None:
+    original = request_(tiny_base, Path("out"), tiny_adapter)
+    changes: list[dict[str, Any]] = [
+        {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"max_length": 1024},
+    ]  # fmt: skip
+
+    def digests(**change: Any) -> list[str]:
+        asked = request_(tiny_base, Path("out"), tiny_adapter, **change)
+        return [u.digest for u in module.plan(asked, tiny_base, [tiny_adapter])]
+
+    assert digests() == [u.digest for u in module.plan(original, tiny_base, [tiny_adapter])]
+    for change in changes:
+        assert not set(digests(**change)) & set(digests())
+
+
+def test_prompts_that_do_not_fit_are_refused_and_leave_nothing(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PromptTooLongError, match=r"mdqa_pos_synth_0\d: .* --max-length"):
+        evaluate(request_(tiny_base, tmp_path, tasks=["mdqa_pos_synth"], limit=1))
+    assert not list(tmp_path.rglob("*.json*"))
+
+
+def test_the_chat_template_can_be_turned_off(tiny_base: Path, tmp_path: Path) -> None:
+    evaluate(request_(tiny_base, tmp_path, chat_template="off", limit=1))
+    prompt = samples(tmp_path / "base")[0]["arguments"]["gen_args_0"]["arg_0"]
+    assert prompt.startswith("Do a task using the list")
+
+
+def test_a_broken_adapter_is_refused_before_anything_is_loaded(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    (own_adapter / "adapter_model.bin").touch()
+    with pytest.raises(AdapterError, match="no pickles"):
+        evaluate(request_(tiny_base, tmp_path / "out", own_adapter))
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_tasks_and_equal_labels_are_named(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no task or group no_such_task"):
+        evaluate(request_(tiny_base, tmp_path, tasks=["no_such_task"]))
+    with pytest.raises(UsageError, match="must differ"):
+        evaluate(request_(tiny_base, tmp_path, tiny_adapter, tiny_adapter))
+
+
+def test_samples_that_were_not_written_whole_are_an_error(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness logs a failed write and goes on, as on a full disk."""
+    from lm_eval.loggers import EvaluationTracker
+
+    monkeypatch.setattr(EvaluationTracker, "save_results_samples", lambda *_, **__: None)
+    with pytest.raises(RunError, match="0 of 1 samples written; is the disk full"):
+        evaluate(request_(tiny_base, tmp_path, limit=1))
+    assert not list(tmp_path.rglob("results_*"))
+
+
+def test_the_command_needs_a_base(tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, ["eval", "--tasks", TASK, "--out", str(tmp_path)]).exit_code == 2
