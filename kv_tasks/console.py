@@ -38,7 +38,10 @@ def run(app: typer.Typer) -> NoReturn:
         app()
     except KVError as error:
         fail(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Typer turns Ctrl-C into this exit code by itself, without a word.
+        if isinstance(stop, SystemExit) and stop.code != EXIT_INTERRUPTED:
+            raise
         err.print("interrupted: nothing half-written is left; the same command goes on")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:

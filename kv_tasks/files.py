@@ -25,6 +25,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(target)
+    except OSError as error:
+        # A failed write does not say where; the command line shows this name.
+        error.filename = error.filename or str(target)
+        raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
 

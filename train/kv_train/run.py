@@ -64,6 +64,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     packs = _packs(recipe, rows)
     _check_window(recipe, folder, rows, packs)
     trainer = _trainer(recipe, folder, packs, work)
+    _check_space(work, trainer)
     trainer.train(resume_from_checkpoint=last_complete(work))
     _write_adapter(recipe, base, folder, trainer, work, out, identity)
     shutil.rmtree(work)
@@ -199,6 +200,18 @@ def _trainer(recipe: Recipe, folder: Path, packs: Sequence[Pack], work: Path) ->
     )
     _silence(trainer)
     return trainer
+
+
+def _check_space(work: Path, trainer: AnswerTrainer) -> None:
+    """Refuse a disk that two checkpoints and the adapter would fill in the middle of training."""
+    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    # Weights and the optimizer's two moments in fp32, twice, and the adapter itself.
+    needed, free = trained * 4 * 7, shutil.disk_usage(work).free
+    if free < needed:
+        raise RunError(
+            f"{work}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed for checkpoints and "
+            "adapter; free space or choose another --out"
+        )
 
 
 def _silence(trainer: AnswerTrainer) -> None:
