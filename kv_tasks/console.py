@@ -5,6 +5,7 @@ Standard output carries results; progress, warnings and errors go to standard er
 
 import errno
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from rich.markup import escape
 
 from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError, MissingPackageError
 
-out = Console(highlight=False, soft_wrap=True)
+# In a file or a pipe there is no screen to fit, and a table must not lose its columns.
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -31,7 +31,7 @@ def compare_command(
     others = [load_run(run) for run in runs]
     compared = [compare(reference, other) for other in others]
     for other, rows in zip(others, compared, strict=True):
-        console.out.print(screen(rows))
+        console.out.print(screen(rows, width=console.out.width))
         unmatched = dict.fromkeys(line for row in rows for line in row.unmatched)
         for line in [*missing_tasks(reference, other), *unmatched]:
             console.warn(f"not compared: {line}")

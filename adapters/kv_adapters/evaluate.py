@@ -8,6 +8,7 @@ is finished and never mixes results of changed inputs.
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -101,7 +102,8 @@ def evaluate(request: Request) -> list[Path]:
     if open_units:
         tasks = _task_manager(base, request)
         _check_names(tasks, request.tasks)
-        console.note(f"starting {request.backend}: base and {len(adapters)} adapters in one engine")
+        console.note(f"starting {request.backend}, once for base and adapters: {len(adapters)}")
+        _hush_harness()
         settings = Settings(base, adapters, max_length=request.max_length, seed=request.seed)
         backend = open_backend(request.backend, settings)
         for unit in open_units:
@@ -161,6 +163,13 @@ def _task_manager(base: Path, request: Request) -> Any:
     # What the harness itself would pass on from the model arguments.
     metadata = {"pretrained": str(base), "max_length": request.max_length}
     return TaskManager(include_path=str(task_configs()), metadata=metadata)
+
+
+def _hush_harness() -> None:
+    """Drop the harness's hint on metadata, which it repeats at every load of a custom data set."""
+    logging.getLogger("lm_eval.api.task").addFilter(
+        lambda record: "Custom kwargs can be passed" not in record.getMessage()
+    )
 
 
 def _check_names(tasks: Any, names: Sequence[str]) -> None:

@@ -123,7 +123,8 @@ def _curve(axes: Axes, label: str, curve: Sequence[Point], number: int, count: i
 
 
 def _label_axes(axes: Axes, row: Comparison, curve: Sequence[Point], *, by_depth: bool) -> None:
-    each = curve[0].documents
+    counts = sorted({point.documents for point in curve})
+    each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     axes.set_title(f"{row.name} ({each} documents a point)", loc="left", fontsize=11)
     axes.set_ylabel(row.metric)
     axes.set_ylim(-0.02, 1.02)

@@ -116,7 +116,8 @@ def newcombe(base: "np.ndarray", other: "np.ndarray") -> tuple[float, float]:
 def wilson(successes: float, count: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval of a proportion."""
     low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
-    return float(low), float(high)
+    # At 0 and 1 rounding puts a limit on the wrong side of the proportion.
+    return min(float(low), successes / count), max(float(high), successes / count)
 
 
 def _phi(both: int, gained: int, lost: int, neither: int) -> float:

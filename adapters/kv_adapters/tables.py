@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from kv_adapters.compare import Comparison
 
 HEADINGS = ("task", "metric", "docs", "base", "adapter", "change", "95 % interval", "outcome")
+WIDE = 110
 _COLOURS = {"improved": "green", "held": "green", "regressed": "red", "inconclusive": "yellow"}
 
 
@@ -27,14 +29,23 @@ def cells(row: Comparison) -> tuple[str, ...]:
     )
 
 
-def screen(rows: Sequence[Comparison]) -> Table:
-    """Return the table for a terminal."""
-    table = Table(title=f"{rows[0].adapter} against its base", title_justify="left")
-    for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if 2 <= number <= 6 else "left", no_wrap=True)
+def screen(rows: Sequence[Comparison], *, width: int) -> Table:
+    """Return the table for a terminal of ``width`` columns; a narrow one goes without metrics."""
+    table = Table(
+        title=f"{rows[0].adapter} against its base",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown = [heading for heading in HEADINGS if heading != "metric" or width >= WIDE]
+    for heading in shown:
+        name = heading in ("task", "metric")
+        side: Literal["left", "right"] = "left" if name or heading == "outcome" else "right"
+        table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
     for row in rows:
-        *texts, outcome = cells(row)
-        table.add_row(*texts, f"[{_COLOURS[outcome]}]{outcome}[/]")
+        texts = dict(zip(HEADINGS, cells(row), strict=True))
+        texts["outcome"] = f"[{_COLOURS[row.outcome]}]{row.outcome}[/]"
+        table.add_row(*(texts[heading] for heading in shown))
     return table
 
 

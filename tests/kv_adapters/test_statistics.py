@@ -77,9 +77,10 @@ def test_a_clear_gain_is_significant_and_a_single_question_never_is() -> None:
     assert (alone.low, alone.high) == (-1.0, 1.0)
 
 
-def test_wilson_does_not_leave_zero_to_one() -> None:
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] <= 1.0
+def test_wilson_holds_the_proportion_itself() -> None:
+    for count in range(1, 200):
+        assert wilson(0, count)[0] == 0.0
+        assert wilson(count, count)[1] == 1.0
 
 
 def test_lengths_must_agree() -> None:

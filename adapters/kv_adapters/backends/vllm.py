@@ -132,7 +132,10 @@ def _harness_class() -> type[Any]:
     real, installed = metadata.version, _distribution()
 
     def version(distribution_name: str) -> str:
-        return real(installed if distribution_name == "vllm" else distribution_name)
+        if distribution_name != "vllm" or installed == "vllm":
+            return real(distribution_name)
+        # vLLM itself, asked while it imports, knows its CPU build by this suffix.
+        return f"{real(CPU_WHEEL)}+cpu"
 
     metadata.version = version
     try:
