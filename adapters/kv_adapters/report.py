@@ -61,7 +61,8 @@ def render(
         verdicts=[verdict(rows) for rows in compared],
         tables=compared,
         headings=tables.HEADINGS,
-        cells=tables.cells,
+        numbers=tables.NUMBERS,
+        named_cells=lambda row: zip(tables.HEADINGS, tables.cells(row), strict=True),
         warnings=list(dict.fromkeys(lost)),
         drawings=drawings,
         svg=inline,
@@ -92,5 +93,7 @@ def differing(rows: Sequence[Comparison]) -> list[Differing]:
         for title, pairs in (("became right", gained), ("became wrong", lost)):
             if pairs:
                 shown = tuple(pairs[:SHOWN])
-                blocks.append(Differing(f"{row.name}, {title}", row.adapter, len(pairs), shown))
+                blocks.append(
+                    Differing(f"{row.adapter}: {row.name}, {title}", row.adapter, len(pairs), shown)
+                )
     return blocks

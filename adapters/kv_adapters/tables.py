@@ -9,7 +9,9 @@ from rich.table import Table
 
 from kv_adapters.compare import Comparison
 
-HEADINGS = ("task", "metric", "docs", "base", "adapter", "change", "95 % interval", "outcome")
+# What matters most stands first: a phone shows the left of a table.
+HEADINGS = ("task", "outcome", "change", "95 % interval", "base", "adapter", "docs", "metric")
+NUMBERS = frozenset(HEADINGS[2:7])
 WIDE = 110
 _COLOURS = {"improved": "green", "held": "green", "regressed": "red", "inconclusive": "yellow"}
 
@@ -19,13 +21,13 @@ def cells(row: Comparison) -> tuple[str, ...]:
     d = row.difference
     return (
         f"  {row.name}" if row.member_of else row.name,
-        row.metric,
-        str(d.documents),
-        f"{d.base:.3f}",
-        f"{d.other:.3f}",
+        row.outcome,
         f"{100 * d.difference:+.1f}",
         f"{100 * d.low:+.1f} to {100 * d.high:+.1f}",
-        row.outcome,
+        f"{d.base:.3f}",
+        f"{d.other:.3f}",
+        str(d.documents),
+        row.metric,
     )
 
 
@@ -40,7 +42,7 @@ def screen(rows: Sequence[Comparison], *, width: int) -> Table:
     shown = [heading for heading in HEADINGS if heading != "metric" or width >= WIDE]
     for heading in shown:
         name = heading in ("task", "metric")
-        side: Literal["left", "right"] = "left" if name or heading == "outcome" else "right"
+        side: Literal["left", "right"] = "right" if heading in NUMBERS else "left"
         table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
     for row in rows:
         texts = dict(zip(HEADINGS, cells(row), strict=True))

@@ -103,7 +103,7 @@ def test_plain_lm_eval_finds_the_registered_tasks(demo_model: Path, tmp_path: Pa
     assert run("kv-tasks", "register").returncode == 0
     try:
         done = run(
-            "lm_eval", "run", "--tasks", "mdqa_pos_synth_5docs_01", "--limit", "2", "--model", "hf",
+            "lm_eval", "--tasks", "mdqa_pos_synth_5docs_01", "--limit", "2", "--model", "hf",
             "--model_args", f"pretrained={demo_model},dtype=bfloat16", "--apply_chat_template",
             "--output_path", str(tmp_path), "--log_samples", "--batch_size", "2",
         )  # fmt: skip

@@ -44,8 +44,8 @@ def test_what_a_model_wrote_is_escaped(page: Path) -> None:
 
 def test_documents_that_changed_are_listed_both_ways(page: Path) -> None:
     html = page.read_text()
-    assert "<strong>mdqa, became right</strong>: 3 documents" in html
-    assert "<strong>mdqa, became wrong</strong>: 1 documents" in html
+    assert "<strong>tuned: mdqa, became right</strong>: 3 documents" in html
+    assert "<strong>tuned: mdqa, became wrong</strong>: 1 documents" in html
     assert "mdqa_05 #2, gold at 5" in html
 
 

