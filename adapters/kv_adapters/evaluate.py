@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from kv_adapters.backends import Backend, BackendName, Settings, open_backend
 from kv_adapters.verify import refuse_broken
-from kv_tasks import console
+from kv_tasks import console, registration
 from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import sha256_file
 from kv_tasks.paths import task_configs
@@ -162,7 +162,10 @@ def _task_manager(base: Path, request: Request) -> Any:
 
     # What the harness itself would pass on from the model arguments.
     metadata = {"pretrained": str(base), "max_length": request.max_length}
-    return TaskManager(include_path=str(task_configs()), metadata=metadata)
+    # A current registration is found without; naming it twice makes the harness warn of each task.
+    registered = registration.status().state == "current"
+    include = None if registered else str(task_configs())
+    return TaskManager(include_path=include, metadata=metadata)
 
 
 def _hush_harness() -> None:

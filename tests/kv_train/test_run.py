@@ -106,7 +106,7 @@ def test_a_broken_line_of_a_file_is_named_and_nothing_is_left(
     with pytest.raises(DataError, match=r"rows.jsonl, line 2: expected one JSON object"):
         run(recipe, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.partial" / "data.jsonl").exists()
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -120,6 +120,7 @@ def test_rows_beyond_the_models_context_are_refused(tiny_recipe: Path, tmp_path:
     recipe = load_recipe(str(tiny_recipe), ["data.dictionaries=80"])
     with pytest.raises(DataError, match="more than the 2048 of"):
         run(recipe, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_prints_one_line_for_a_mistake(tiny_recipe: Path, tmp_path: Path) -> None:
@@ -142,3 +143,14 @@ def test_help_answers_without_torch() -> None:
     assert CliRunner().invoke(app, ["run", "--help"]).exit_code == 0
     check = "import sys, kv_train.cli, kv_tasks.cli; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_steps_of_another_training_are_never_continued_or_deleted(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "out.partial" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint.parent / "identity").write_text("another")
+    with pytest.raises(RunError, match="unfinished training of another recipe"):
+        run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert checkpoint.is_dir()

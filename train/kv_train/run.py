@@ -5,6 +5,7 @@ belong to. The same command goes on from there after a kill; the finished folder
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,8 +20,8 @@ from transformers.trainer_utils import set_seed
 from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
-from kv_tasks.errors import DataError, ModelError, RunError
-from kv_tasks.files import atomic_path, sha256_file, write_jsonl, write_text
+from kv_tasks.errors import DataError, KVError, ModelError, RunError
+from kv_tasks.files import atomic_path, write_jsonl, write_text
 from kv_train import adapter
 from kv_train.checkpoints import MarkComplete, last_complete
 from kv_train.examples import encode_rows, generate
@@ -48,32 +49,28 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     transformers_logging.disable_progress_bar()
     folder = resolve_model(recipe.model, recipe.revision)
     base = adapter.Base(recipe.model, recipe.revision, base_checksum(folder))
-    work = out.with_name(f"{out.name}.partial")
-    data = work / "data.jsonl"
-    if work.exists() and not (work / "identity").is_file():
-        shutil.rmtree(work)
-    if not data.is_file():
-        count = write_jsonl(data, generate(recipe.data))
-        console.note(f"{count} prompts written to {data}")
-    identity = _identity(recipe, base, data)
+    identity = _identity(recipe, base)
     if _finished(out, identity, overwrite):
-        shutil.rmtree(work)
         return out
+    work = out.with_name(f"{out.name}.partial")
     _claim(work, identity, recipe)
-    rows = _rows(recipe, folder, data)
-    packs = _packs(recipe, rows)
-    _check_window(recipe, folder, rows, packs)
-    trainer = _trainer(recipe, folder, packs, work)
-    _check_space(work, trainer)
+    try:
+        trainer = _prepare(recipe, folder, work)
+    except KVError:
+        shutil.rmtree(work)
+        raise
     trainer.train(resume_from_checkpoint=last_complete(work))
     _write_adapter(recipe, base, folder, trainer, work, out, identity)
     shutil.rmtree(work)
     return out
 
 
-def _identity(recipe: Recipe, base: adapter.Base, data: Path) -> str:
-    parts = [dump_recipe(recipe), base.sha256, sha256_file(data)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def _identity(recipe: Recipe, base: adapter.Base) -> str:
+    """Digest everything that decides the adapter's bytes."""
+    digest = hashlib.sha256(f"{dump_recipe(recipe)}\0{base.sha256}\0".encode())
+    for row in generate(recipe.data):
+        digest.update(json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _finished(out: Path, identity: str, overwrite: bool) -> bool:
@@ -94,14 +91,29 @@ def _finished(out: Path, identity: str, overwrite: bool) -> bool:
 
 
 def _claim(work: Path, identity: str, recipe: Recipe) -> None:
-    """Mark the work folder as this training's, or refuse one that is another's."""
+    """Mark the work folder as this training's, or refuse one that holds steps of another."""
     mark = work / "identity"
-    if mark.is_file() and mark.read_text(encoding="utf-8") != identity:
-        raise RunError(
-            f"{work}: holds an unfinished training of another recipe, base or data; finish "
-            f"that one, or delete the folder to start {recipe.name} anew"
-        )
+    if work.exists() and (not mark.is_file() or mark.read_text(encoding="utf-8") != identity):
+        if any(work.glob("checkpoint-*")):
+            raise RunError(
+                f"{work}: holds an unfinished training of another recipe, base or data; finish "
+                f"that one, or delete the folder to start {recipe.name} anew"
+            )
+        shutil.rmtree(work)
     write_text(mark, identity)
+
+
+def _prepare(recipe: Recipe, folder: Path, work: Path) -> AnswerTrainer:
+    """Make everything that training needs, and find every mistake that can be found before."""
+    data = work / "data.jsonl"
+    count = write_jsonl(data, generate(recipe.data))
+    console.note(f"{count} prompts written to {data}")
+    rows = _rows(recipe, folder, data)
+    packs = _packs(recipe, rows)
+    _check_window(recipe, folder, rows, packs)
+    trainer = _trainer(recipe, folder, packs, work)
+    _check_space(work, trainer)
+    return trainer
 
 
 def _rows(recipe: Recipe, folder: Path, data: Path) -> list[Row]:
