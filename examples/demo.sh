@@ -10,7 +10,7 @@ adapter=$out/adapter
 step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 
 step "1/6 data: key-value prompts, 8 questions on each haystack of 16 dictionaries"
-kv-tasks data --kind simple --dictionaries 16 --samples 1600 --questions-per-context 8 \
+kv-tasks data --kind simple --dictionaries 16 --samples 1280 --questions-per-context 8 \
   --seed 0 --out "$out/train.jsonl"
 
 step "2/6 train: a LoRA adapter, loss on the answers only"
