@@ -5,25 +5,18 @@ ability is judged by non-inferiority with a margin of 1 point: held, regressed o
 inconclusive; that no difference was found does not mean that there is none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kv_adapters.runs import Run, Sample
+from kv_adapters.pairing import Pair, Pairing, Unmatched, pair
+from kv_adapters.runs import Run
 from kv_adapters.statistics import Difference, paired_difference
 from kv_tasks.errors import RunError
 
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 MARGIN = 0.01
 Outcome = Literal["improved", "regressed", "held", "inconclusive"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same prompt answered by both models."""
-
-    base: Sample
-    other: Sample
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Comparison:
         difference: numbers and interval.
         outcome: what they mean.
         pairs: the documents behind them.
-        unmatched: what did not join, in words; empty when everything did.
+        lost: what did not join, and why; empty when everything did.
     """
 
     name: str
@@ -48,7 +41,12 @@ class Comparison:
     difference: Difference
     outcome: Outcome
     pairs: tuple[Pair, ...]
-    unmatched: tuple[str, ...]
+    lost: tuple[Unmatched, ...]
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """What did not join, counted, in words."""
+        return tuple(lost.summary for lost in self.lost)
 
 
 def compare(base: Run, other: Run) -> list[Comparison]:
@@ -63,14 +61,8 @@ def compare(base: Run, other: Run) -> list[Comparison]:
             f"{other.folder}: no task in common with {base.folder}; found "
             f"{', '.join(other.tasks)} and {', '.join(base.tasks)}"
         )
-    joined = {name: _join(base, other, name) for name in shared}
+    joined = {name: pair(base, other, name) for name in shared}
     return list(_rows(base, other, joined))
-
-
-def missing_tasks(base: Run, other: Run) -> list[str]:
-    """Name the tasks that only one of two runs has."""
-    return [f"{name}: only in {run.label}" for run, rest in ((base, other), (other, base))
-            for name in run.tasks if name not in rest.tasks]  # fmt: skip
 
 
 def verdict(rows: Sequence[Comparison]) -> str:
@@ -95,34 +87,12 @@ def is_general(name: str) -> bool:
     return name in GENERAL or name.startswith("mmlu_")
 
 
-def _join(base: Run, other: Run, name: str) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    mine, theirs = base.tasks[name], other.tasks[name]
-    if (mine.metric, mine.filter) != (theirs.metric, theirs.filter):
-        raise RunError(
-            f"{name}: {base.label} has {mine.metric},{mine.filter} and {other.label} has "
-            f"{theirs.metric},{theirs.filter}; evaluate both with the same task version"
-        )
-    by_key = {sample.key: sample for sample in theirs.samples}
-    pairs = tuple(Pair(s, by_key.pop(s.key)) for s in mine.samples if s.key in by_key)
-    if not pairs:
-        raise RunError(
-            f"{name}: no prompt of {base.label} is also in {other.label}; were chat template, "
-            "limit or seed different?"
-        )
-    lost = len(mine.samples) - len(pairs)
-    counts = ((lost, base.label), (len(by_key), other.label))
-    return pairs, tuple(
-        f"{name}: {count} prompts only in {label}" for count, label in counts if count
-    )
-
-
-def _rows(
-    base: Run, other: Run, joined: dict[str, tuple[tuple[Pair, ...], tuple[str, ...]]]
-) -> Iterator[Comparison]:
+def _rows(base: Run, other: Run, joined: Mapping[str, Pairing]) -> Iterator[Comparison]:
     grouped: set[str] = set()
     for group, leaves in base.groups.items():
         members = [leaf for leaf in leaves if leaf in joined]
-        if len(members) < 2 or grouped.intersection(members):
+        within_another = any(set(leaves) < set(wider) for wider in base.groups.values())
+        if len(members) < 2 or within_another or grouped.intersection(members):
             continue
         grouped.update(members)
         yield _row(group, None, base, other, members, joined)
@@ -139,23 +109,23 @@ def _row(
     base: Run,
     other: Run,
     tasks: Sequence[str],
-    joined: dict[str, tuple[tuple[Pair, ...], tuple[str, ...]]],
+    joined: Mapping[str, Pairing],
 ) -> Comparison:
-    pairs = tuple(pair for task in tasks for pair in joined[task][0])
+    pairs = tuple(found for task in tasks for found in joined[task].pairs)
     difference = paired_difference(
-        [pair.base.score for pair in pairs],
-        [pair.other.score for pair in pairs],
-        [pair.base.question_id for pair in pairs],
+        [found.base.score for found in pairs],
+        [found.other.score for found in pairs],
+        [found.base.question_id for found in pairs],
     )
     return Comparison(
         name=name,
         member_of=member_of,
         adapter=other.label,
-        metric=base.tasks[tasks[0]].metric,
+        metric=", ".join(dict.fromkeys(base.tasks[task].metric for task in tasks)),
         difference=difference,
         outcome=_outcome(difference, general=is_general(name)),
         pairs=pairs,
-        unmatched=tuple(line for task in tasks for line in joined[task][1]),
+        lost=tuple(lost for task in tasks for lost in joined[task].unmatched),
     )
 
 

@@ -22,17 +22,17 @@ def compare_command(
 ) -> None:
     """Compare runs with their base, paired by document, and say what changed."""
     with console.requires("report"):
-        from kv_adapters.compare import compare, missing_tasks, verdict
+        from kv_adapters.compare import compare, verdict
         from kv_adapters.tables import as_json, markdown, screen
-    from kv_adapters.runs import load_run
+    from kv_adapters.pairing import missing_tasks
+    from kv_adapters.runs import load_runs
     from kv_tasks.files import write_text
 
-    reference = load_run(base)
-    others = [load_run(run) for run in runs]
+    reference, *others = load_runs([base, *runs])
     compared = [compare(reference, other) for other in others]
     for other, rows in zip(others, compared, strict=True):
         console.out.print(screen(rows, width=console.out.width))
-        unmatched = dict.fromkeys(line for row in rows for line in row.unmatched)
+        unmatched = dict.fromkeys(str(lost) for row in rows for lost in row.lost)
         for line in [*missing_tasks(reference, other), *unmatched]:
             console.warn(f"not compared: {line}")
         console.out.print(verdict(rows), markup=False)
@@ -50,7 +50,8 @@ def report_command(
     """Draw what changed: one HTML page that needs no network, and its figures as PNG and SVG."""
     with console.requires("report"):
         from kv_adapters.report import write_report
-    from kv_adapters.runs import load_run
+    from kv_adapters.runs import load_runs
 
-    page = write_report(load_run(base), [load_run(run) for run in runs], out)
+    reference, *others = load_runs([base, *runs])
+    page = write_report(reference, others, out)
     console.out.print(str(page), markup=False)

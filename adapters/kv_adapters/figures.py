@@ -4,6 +4,7 @@ Every figure is drawn from the documents of one row of the comparison, base and 
 same colours throughout (Okabe and Ito's, which colour-blind readers can tell apart).
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,12 @@ from kv_adapters.statistics import wilson
 
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 BINS = 4
+# Three labels of more characters than this do not fit beside each other.
+LONG_LABEL = 22
 # The same data gives the same bytes.
 matplotlib.rcParams["svg.hashsalt"] = "kv-adapters"
+# A dollar sign in a folder's name is not the start of a formula.
+matplotlib.rcParams["text.parse_math"] = False
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,16 @@ def draw_all(compared: Sequence[Sequence[Comparison]]) -> list[Drawing]:
     Args:
         compared: one list of rows an adapter, all against the same base.
     """
+    by_name: dict[str, list[Comparison]] = defaultdict(list)
+    for rows in compared:
+        for row in rows:
+            if row.member_of is None:
+                by_name[row.name].append(row)
     drawings = []
-    for row in compared[0]:
-        rows = [other for rows in compared for other in rows if other.name == row.name]
-        positions = {pair.base.gold_position for pair in row.pairs}
-        if row.member_of is None and None not in positions and len(positions) > 1:
-            drawings.append(_draw(rows, by_depth=len(positions) > 10))
+    for found in by_name.values():
+        positions = {pair.base.gold_position for row in found for pair in row.pairs}
+        if None not in positions and len(positions) > 1:
+            drawings.append(_draw(found, by_depth=len(positions) > 10))
     return drawings
 
 
@@ -81,19 +90,22 @@ def points(samples: Iterable[Sample], *, by_depth: bool) -> list[Point]:
 def _draw(rows: Sequence[Comparison], *, by_depth: bool) -> Drawing:
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    curves = {"base": points((pair.base for pair in rows[0].pairs), by_depth=by_depth)}
+    # Pairs, not a dictionary: nothing forbids two runs of one name.
+    first = "reference" if any(row.adapter == "base" for row in rows) else "base"
+    curves = [(first, points((pair.base for pair in rows[0].pairs), by_depth=by_depth))]
     for row in rows:
-        curves[row.adapter] = points((pair.other for pair in row.pairs), by_depth=by_depth)
-    for number, (label, curve) in enumerate(curves.items()):
+        curve = points((pair.other for pair in row.pairs), by_depth=by_depth)
+        curves.append((row.adapter, curve))
+    for number, (label, curve) in enumerate(curves):
         _curve(axes, label, curve, number, len(curves))
-    _label_axes(axes, rows[0], curves["base"], by_depth=by_depth)
+    _label_axes(axes, rows[0], curves[0][1], by_depth=by_depth)
     place = "depth of the needle" if by_depth else "position of the gold document"
     described = "; ".join(
         f"{label}: " + ", ".join(f"{point.mean:.2f} at {point.x:g}" for point in curve)
-        for label, curve in curves.items()
+        for label, curve in curves
     )
     return Drawing(
-        stem=rows[0].name,
+        stem=re.sub(r"[^\w.-]+", "-", rows[0].name),
         caption=f"{rows[0].name}: {rows[0].metric} by {place}. Bars are 95 % Wilson intervals.",
         alternative=f"{rows[0].metric} by {place}. {described}.",
         svg=_render(figure, "svg"),
@@ -137,7 +149,9 @@ def _label_axes(axes: Axes, row: Comparison, curve: Sequence[Point], *, by_depth
         axes.set_xticks([point.x for point in curve], [f"{point.x:g}" for point in curve])
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+    labels = axes.get_legend_handles_labels()[1]
+    columns = 3 if max(map(len, labels)) <= LONG_LABEL else 1
+    axes.legend(frameon=False, loc="upper center", ncols=columns, bbox_to_anchor=(0.5, -0.2))
 
 
 def _render(figure: Figure, form: str) -> bytes:

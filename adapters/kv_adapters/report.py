@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kv_adapters import figures, tables
-from kv_adapters.compare import Comparison, Pair, compare, missing_tasks, verdict
+from kv_adapters.compare import Comparison, compare, verdict
 from kv_adapters.figures import Drawing
+from kv_adapters.pairing import Pair, missing_tasks
 from kv_adapters.runs import Run
 from kv_tasks.files import atomic_path, write_text
 
@@ -54,7 +55,7 @@ def render(
     environment = Environment(
         loader=PackageLoader("kv_adapters"), autoescape=True, undefined=StrictUndefined
     )
-    lost = [line for rows in compared for row in rows for line in row.unmatched]
+    lost = [str(line) for rows in compared for row in rows for line in row.lost]
     lost += [line for other in others for line in missing_tasks(base, other)]
     return environment.get_template("report.html.j2").render(
         title=f"{', '.join(other.label for other in others)} against {base.label}",

@@ -6,8 +6,11 @@
 * A question at several positions or lengths, or scores between 0 and 1: the mean of the
   documents' differences with a standard error clustered by question and a t distribution with
   one degree of freedom less than there are questions (Liang and Zeger 1986, Biometrika 73:13).
-* The same, where no document changed: an interval of zero width would be a lie, so Newcombe's on
-  as many documents as there are questions.
+* The same, where all questions changed alike (most often: not at all): their spread is zero, and
+  an interval of zero width would be a lie. Wilson's limit (Wilson 1927, Journal of the American
+  Statistical Association 22:209) on the share of questions that behave otherwise, 0 of as many
+  as there are, reaches to both sides; it is Newcombe's interval for two models that never differ.
+* One question alone: anything is possible.
 """
 
 from collections.abc import Sequence
@@ -19,6 +22,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
+# Below this a spread of scores between 0 and 1 is rounding.
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -57,31 +62,37 @@ def paired_difference(
         questions: the question that each document asks, length n.
 
     Raises:
-        ValueError: no documents, or lengths that differ.
+        ValueError: no documents, lengths that differ, or a score outside [0, 1].
     """
     if not base or not len(base) == len(other) == len(questions):
         raise ValueError(
             f"lengths {len(base)}, {len(other)}, {len(questions)}; expected equal, > 0"
         )
     first, second = np.asarray(base, float), np.asarray(other, float)
+    scores = np.concatenate([first, second])
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError(f"scores from {scores.min()} to {scores.max()}; expected 0 to 1")
     names, groups = np.unique(np.asarray(questions), return_inverse=True)
-    binary = bool(np.isin(np.concatenate([first, second]), (0.0, 1.0)).all())
-    if binary and len(names) == len(first):
+    change = second - first
+    # What a question adds to the variance: zero where gains and losses within it cancel, too.
+    spread = np.bincount(groups, weights=change - change.mean())
+    if len(names) < 2:
+        low, high, p_value, method = -1.0, 1.0, 1.0, "one question: no interval"
+    elif len(names) == len(first) and np.isin(scores, (0.0, 1.0)).all():
         low, high = newcombe(first, second)
         p_value, method = _mcnemar(first, second), "Newcombe, exact McNemar"
-    elif np.ptp(second - first) == 0.0:
-        keep = np.unique(groups, return_index=True)[1]
-        low, high = newcombe(first[keep].round(), second[keep].round())
-        p_value, method = 1.0, "Newcombe on questions: no document differs from another"
+    elif np.abs(spread).max() < TINY:
+        low, high, p_value = _all_alike(float(change.mean()), len(names))
+        method = "Wilson on questions: all changed alike"
     else:
-        low, high, p_value = _clustered(second - first, groups)
+        low, high, p_value = _clustered(change, groups)
         method = "t, clustered by question"
     return Difference(
         documents=len(first),
         questions=len(names),
         base=float(first.mean()),
         other=float(second.mean()),
-        difference=float((second - first).mean()),
+        difference=float(change.mean()),
         low=float(max(-1.0, low)),
         high=float(min(1.0, high)),
         p_value=p_value,
@@ -137,9 +148,14 @@ def _mcnemar(base: "np.ndarray", other: "np.ndarray") -> float:
     return float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue)
 
 
+def _all_alike(change: float, questions: int) -> tuple[float, float, float]:
+    """Return interval and sign-test p-value where every question changed by ``change``."""
+    reach = wilson(0, questions)[1]
+    p_value = 1.0 if abs(change) < TINY else 2 * 0.5**questions
+    return change - reach, change + reach, p_value
+
+
 def _clustered(differences: "np.ndarray", groups: "np.ndarray") -> tuple[float, float, float]:
-    if len(np.unique(groups)) < 2:
-        return -1.0, 1.0, 1.0
     fit = OLS(differences, np.ones_like(differences)).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
     )

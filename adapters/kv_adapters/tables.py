@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from kv_adapters.compare import Comparison
@@ -34,7 +35,7 @@ def cells(row: Comparison) -> tuple[str, ...]:
 def screen(rows: Sequence[Comparison], *, width: int) -> Table:
     """Return the table for a terminal of ``width`` columns; a narrow one goes without metrics."""
     table = Table(
-        title=f"{rows[0].adapter} against its base",
+        title=escape(f"{rows[0].adapter} against its base"),
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -45,7 +46,7 @@ def screen(rows: Sequence[Comparison], *, width: int) -> Table:
         side: Literal["left", "right"] = "right" if heading in NUMBERS else "left"
         table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
     for row in rows:
-        texts = dict(zip(HEADINGS, cells(row), strict=True))
+        texts = dict(zip(HEADINGS, map(escape, cells(row)), strict=True))
         texts["outcome"] = f"[{_COLOURS[row.outcome]}]{row.outcome}[/]"
         table.add_row(*(texts[heading] for heading in shown))
     return table
@@ -67,6 +68,7 @@ def as_json(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
             "metric": row.metric,
             "outcome": row.outcome,
             "unmatched": list(row.unmatched),
+            "lost": [asdict(lost) for lost in row.lost],
             **asdict(row.difference),
         }
         for row in rows

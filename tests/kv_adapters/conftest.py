@@ -67,6 +67,13 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
             "results": {name: {} for name in tasks},
             "group_subtasks": group | {name: [] for name in tasks},
             "configs": {name: {} for name in tasks},
+            "higher_is_better": {
+                name: {rows[0]["metrics"][0]: True} for name, rows in tasks.items()
+            },
+            "n-samples": {
+                name: {"original": 1000, "effective": len(rows)} for name, rows in tasks.items()
+            },
+            "total_evaluation_time_seconds": "1.5",
             "config": {"model": "tiny", "model_args": {"seed": 1}, "limit": 3},
             "chat_template": "x",
             "lm_eval_version": "0.4.13",

@@ -86,3 +86,33 @@ def test_the_command_prints_the_pages_path(write_run: Write, tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["report", str(base), str(tuned), "--out", str(tmp_path / "r")])
     assert done.exit_code == 0, done.output
     assert done.output.strip().endswith(PAGE)
+
+
+def test_every_run_has_its_curve_whatever_it_is_called(write_run: Write, tmp_path: Path) -> None:
+    tuned, base = load_run(write_run("x", BETTER)), load_run(write_run("base", CURVE))
+    html = write_report(tuned, [base, base], tmp_path / "report").read_text()
+    (label,) = re.findall(r'aria-label="([^"]+)"', html)
+    assert label.count("base: 0.67 at 1, 0.33 at 5, 1.00 at 20") == 2
+    assert "reference: 1.00 at 1, 0.67 at 5, 1.00 at 20" in label
+
+
+def test_a_task_that_only_the_second_adapter_shares_is_drawn(
+    write_run: Write, tmp_path: Path
+) -> None:
+    base = load_run(write_run("base", CURVE, {"lone": [1.0]}))
+    first, second = write_run("first", {}, {"lone": [1.0]}), write_run("second", BETTER)
+    page = write_report(base, [load_run(first), load_run(second)], tmp_path / "report")
+    assert (page.parent / "mdqa.svg").is_file()
+
+
+def test_names_with_dollars_and_slashes_are_drawn_inside_the_folder(
+    write_run: Write, tmp_path: Path
+) -> None:
+    folders = [write_run("base", CURVE), write_run("a$^$b", BETTER)]
+    for folder in folders:
+        (file,) = folder.glob("results_*")
+        file.write_text(file.read_text().replace('{"mdqa": [', '{"../../mdqa": ['))
+    base, odd = map(load_run, folders)
+    page = write_report(base, [odd], tmp_path / "report")
+    assert {file.suffix for file in page.parent.iterdir()} == {".html", ".png", ".svg"}
+    assert "a$^$b: 1.00 at 1" in page.read_text()

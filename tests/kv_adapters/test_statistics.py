@@ -86,3 +86,55 @@ def test_wilson_holds_the_proportion_itself() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="lengths 1, 2, 1"):
         paired_difference([1.0], [1.0, 0.0], ["q"])
+
+
+def test_newcombe_agrees_with_a_published_example() -> None:
+    """Airway reactivity of 21 children before and after transplantation.
+
+    Bentur and others 2009; analysed in Fagerland, Lydersen and Laake 2014, Statistics in
+    Medicine 33:2850: square-and-add -0.507 to -0.026.
+    """
+    base, other = np.array([1] * 8 + [0] * 13), np.array([1] + [0] * 7 + [1] + [0] * 12)
+    assert newcombe(base, other) == pytest.approx((-0.507, -0.026), abs=5e-4)
+
+
+def test_gains_and_losses_that_cancel_within_each_question_prove_nothing() -> None:
+    questions = [str(n // 2) for n in range(40)]
+    found = paired_difference([0.0, 1.0] * 20, [1.0, 0.0] * 20, questions)
+    assert found.difference == 0.0
+    assert found.low < -0.01 < 0.01 < found.high
+    assert found.p_value == 1.0
+
+
+def test_questions_that_all_changed_alike_have_an_interval_around_the_change() -> None:
+    questions = [str(n // 3) for n in range(60)]
+    found = paired_difference([0.0] * 60, [1.0] * 60, questions)
+    assert (found.high, found.p_value) == (1.0, 2 * 0.5**20)
+    assert 0.5 < found.low < 0.9
+    partial = paired_difference([0.2] * 60, [0.7] * 60, questions)
+    assert 0.2 < partial.low < 0.5 < partial.high < 0.8
+
+
+def test_no_change_has_newcombes_interval_of_two_models_that_never_differ() -> None:
+    nothing = np.zeros(20)
+    found = paired_difference([0.5] * 40, [0.5] * 40, [str(n // 2) for n in range(40)])
+    assert newcombe(nothing, nothing) == pytest.approx((found.low, found.high))
+
+
+def test_rare_changes_call_an_unchanged_model_improved_in_at_most_1_of_40() -> None:
+    rng = np.random.default_rng(3)
+    questions = [str(n // 6) for n in range(1200)]
+    improved = 0
+    for _ in range(400):
+        base = (rng.random((200, 6)) < 0.5).astype(float)
+        draw, shown = rng.random((200, 1)), rng.random((200, 6)) < 0.7
+        other = np.where((draw < 0.02) & shown, 1.0, np.where((draw > 0.98) & shown, 0.0, base))
+        found = paired_difference(base.ravel().tolist(), other.ravel().tolist(), questions)
+        improved += found.low > 0
+    assert improved / 400 <= 1 / 40
+
+
+@pytest.mark.parametrize("score", [float("nan"), 20.0, -0.5])
+def test_scores_outside_0_to_1_are_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        paired_difference([score, 0.0], [1.0, 0.0], ["a", "b"])
