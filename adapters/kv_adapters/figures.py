@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kv_adapters.compare import Comparison
-from kv_adapters.runs import Sample
+from kv_adapters.samples import Sample
 from kv_adapters.statistics import wilson
 
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")

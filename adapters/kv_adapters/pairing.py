@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kv_adapters.runs import Run, Sample
+from kv_adapters.runs import Run
+from kv_adapters.samples import Sample
 from kv_tasks.errors import RunError
 
 NAMED = 10
