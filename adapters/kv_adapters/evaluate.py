@@ -102,7 +102,9 @@ def evaluate(request: Request) -> list[Path]:
     if open_units:
         tasks = _task_manager(base, request)
         _check_names(tasks, request.tasks)
-        console.note(f"starting {request.backend}, once for base and adapters: {len(adapters)}")
+        console.note(
+            f"starting {request.backend} once, for the base and {len(adapters)} adapter(s)"
+        )
         _hush_harness()
         settings = Settings(base, adapters, max_length=request.max_length, seed=request.seed)
         backend = open_backend(request.backend, settings)
