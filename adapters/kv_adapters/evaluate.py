@@ -90,6 +90,8 @@ def evaluate(request: Request) -> list[Path]:
         PromptTooLongError: a prompt does not fit; finished units stay.
         RunError: results could not be written whole.
     """
+    if not request.tasks:
+        raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")
     base = resolve_model(request.base)
     adapters = [adapter.resolve() for adapter in request.adapters]
     for adapter in adapters:

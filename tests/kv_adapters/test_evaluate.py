@@ -113,6 +113,8 @@ def test_unknown_tasks_and_equal_labels_are_named(
 ) -> None:
     with pytest.raises(UsageError, match="no task or group no_such_task"):
         evaluate(request_(tiny_base, tmp_path, tasks=["no_such_task"]))
+    with pytest.raises(UsageError, match="--tasks: names no task"):
+        evaluate(request_(tiny_base, tmp_path, tasks=[]))
     with pytest.raises(UsageError, match="must differ"):
         evaluate(request_(tiny_base, tmp_path, tiny_adapter, tiny_adapter))
 
