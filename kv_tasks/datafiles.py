@@ -26,20 +26,44 @@ TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Published:
-    """Where a file is published, which bytes it has, and what to run where it cannot be had."""
+    """Where a file is published, and what to run where it cannot be had.
+
+    ``sha256`` is of the bytes; None where this project never saw the file.
+    """
 
     url: str
-    sha256: str
     instead: str
+    sha256: str | None = None
 
 
 NQ_OPEN_ORACLE = "lost-in-the-middle/nq-open-oracle.jsonl.gz"
+NQ_OPEN_RETRIEVED = "lost-in-the-middle/nq-open-20_total_documents_gold_at_0.jsonl.gz"
+UUID_RECORDS = "lost-in-the-middle/kv-retrieval-{keys}_keys.jsonl.gz"
+FLENQA = "flenqa/FLenQA.zip"
+_SHA256_75 = "eb6d61fc3473349f2b86df76757c6ab659cc929d907d24caf1c69928e03f6203"
+_LIU = "https://github.com/nelson-liu/lost-in-the-middle/raw/main"
 
 PUBLISHED: dict[str, Published] = {
     NQ_OPEN_ORACLE: Published(
-        url="https://github.com/nelson-liu/lost-in-the-middle/raw/main/qa_data/nq-open-oracle.jsonl.gz",
-        sha256="6a7f72b846f663a133ef952244e5a4e43f06bcf190afe34e8fbe687ce0d1653e",
+        url=f"{_LIU}/qa_data/nq-open-oracle.jsonl.gz",
         instead="mdqa_pos_synth",
+        sha256="6a7f72b846f663a133ef952244e5a4e43f06bcf190afe34e8fbe687ce0d1653e",
+    ),
+    NQ_OPEN_RETRIEVED: Published(
+        url=f"{_LIU}/qa_data/20_total_documents/nq-open-20_total_documents_gold_at_0.jsonl.gz",
+        instead="mdqa_pos_synth",
+    ),
+    **{
+        UUID_RECORDS.format(keys=keys): Published(
+            url=f"{_LIU}/kv_retrieval_data/kv-retrieval-{keys}_keys.jsonl.gz",
+            instead="kv_uuid_synth",
+            sha256=sha256,
+        )
+        for keys, sha256 in ((75, _SHA256_75), (140, None), (300, None))
+    },
+    FLENQA: Published(
+        url="https://github.com/alonj/Same-Task-More-Tokens/raw/main/FLenQA.zip",
+        instead="flenqa_synth",
     ),
 }
 
@@ -53,7 +77,7 @@ def published(relative_path: str) -> Path:
 
     Raises:
         DataError: when the file is not in $KV_TASKS_DATA, cannot be downloaded, or is not
-            the file that was published.
+            the file that was published (where its SHA-256 is known).
     """
     if chosen := os.environ.get("KV_TASKS_DATA"):
         path = Path(chosen) / relative_path
@@ -82,7 +106,7 @@ def _download(relative_path: str, target: Path) -> None:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{source.url}: download failed ({reason}); {ways_out}") from error
         found = sha256_file(draft)
-        if found != source.sha256:
+        if source.sha256 and found != source.sha256:
             raise DataError(
                 f"{source.url}: SHA-256 is {found}, expected {source.sha256}; {ways_out}"
             )

@@ -17,7 +17,8 @@ def document(
     question_id: str,
     answers: Sequence[str],
     gold_position: int | None,
-    candidates: int,
+    candidates: int = 0,
+    depth: float | None = None,
     length: int | None = None,
     **rest: Any,
 ) -> dict[str, Any]:
@@ -29,11 +30,12 @@ def document(
         gold_position: 1-based place of the gold document or dictionary among
             ``candidates``; None where there is none (closed book).
         candidates: how many documents or dictionaries the haystack has.
-        length: prompt length in tokens, None where no tokenizer is known.
+        depth: given only where there is no position; 0 to 1, None where there is no depth either.
+        length: tokens of the prompt as the model reads it, None where no tokenizer is known.
         rest: the fields of the task itself.
 
     Returns:
-        ``depth`` is 0 for the first candidate, 1 for the last, None without a position.
+        ``depth`` is 0 for the first candidate, 1 for the last; as given without a position.
 
     Raises:
         DataError: when there is no answer or the position lies outside the haystack.
@@ -45,7 +47,6 @@ def document(
             f"question {question_id}: gold_position {gold_position} is outside the "
             f"haystack; choose 1 to {candidates}"
         )
-    depth = None
     if gold_position is not None:
         depth = (gold_position - 1) / (candidates - 1) if candidates > 1 else 0.0
     return {

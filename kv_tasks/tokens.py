@@ -1,32 +1,101 @@
-"""Prompt lengths in tokens, for the ``length`` field of a document."""
+"""Tokenizers, and how many tokens texts and the lines of a text are."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kv_tasks.errors import ModelError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def prompt_lengths(prompts: Sequence[str], tokenizer: str | None) -> list[int | None]:
-    """Return the number of tokens of each prompt, without special tokens or chat template.
+
+@lru_cache(maxsize=8)
+def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model, loaded once a process.
 
     Args:
-        prompts: the texts that the task asks.
-        tokenizer: local folder or hub name; None gives None for every prompt, since a
-            task can run without any tokenizer.
+        name: local folder or hub name.
 
     Raises:
-        ModelError: when the tokenizer cannot be loaded.
+        ModelError: when it cannot be loaded.
     """
-    if tokenizer is None:
-        return [None] * len(prompts)
     from transformers import AutoTokenizer
 
     try:
-        encode = AutoTokenizer.from_pretrained(tokenizer)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"tokenizer {tokenizer!r}: not a folder or hub name that loads ({reason}); "
-            "leave tokenizer out of the metadata to run without lengths"
+            f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
+            'name another in the metadata, --metadata \'{"tokenizer": "FOLDER"}\''
         ) from error
-    encoded = encode(list(prompts), add_special_tokens=False, return_attention_mask=False)
+    return tokenizer
+
+
+def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str | None:
+    """Return what a chat model reads for one user message; None without a chat template."""
+    if not tokenizer.chat_template:
+        return None
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    return str(text)
+
+
+def count_tokens(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, special: bool = False
+) -> list[int]:
+    """Return the number of tokens of each text, on all cores.
+
+    Args:
+        tokenizer: of the model that will read the texts.
+        texts: any texts.
+        special: whether to count what the tokenizer adds by itself, such as a first token.
+    """
+    encoded = tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False)
     return [len(ids) for ids in encoded["input_ids"]]
+
+
+def count_lines(
+    tokenizer: "PreTrainedTokenizerBase", lines: Sequence[str], *, before: str, after: str
+) -> list[int]:
+    """Return the tokens of each line, its line break included, as it stands between the others.
+
+    One tokenization of the whole text; a token counts for the line that it begins in.
+
+    Args:
+        tokenizer: of the model that will read the lines.
+        lines: without their line breaks; a line may hold line breaks of its own.
+        before: text in front of the first line, whose tokens are not counted.
+        after: text behind the last line, likewise.
+    """
+    if not lines:
+        return []
+    ends = np.cumsum([len(before)] + [len(line) + 1 for line in lines])
+    text = before + "".join(f"{line}\n" for line in lines) + after
+    starts = _token_starts(tokenizer, text)
+    if starts is None:
+        return _count_lines_slowly(tokenizer, lines, before)
+    return [int(n) for n in np.diff(np.searchsorted(starts, ends, side="left"))]
+
+
+def _token_starts(tokenizer: Any, text: str) -> "np.ndarray[Any, Any] | None":
+    """Return the characters at which tokens begin; None from a tokenizer that cannot say."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    encoding = backend.encode(text, add_special_tokens=False)
+    return np.fromiter((start for start, _ in encoding.offsets), dtype=np.int64)
+
+
+def _count_lines_slowly(
+    tokenizer: "PreTrainedTokenizerBase", lines: Sequence[str], before: str
+) -> list[int]:
+    """Count each line as what it adds to the line before it."""
+    earlier = [before, *(f"{line}\n" for line in lines)]
+    pairs = [first + second for first, second in zip(earlier, earlier[1:], strict=False)]
+    alone = count_tokens(tokenizer, earlier[:-1])
+    return [n - m for n, m in zip(count_tokens(tokenizer, pairs), alone, strict=True)]

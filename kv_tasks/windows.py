@@ -1,0 +1,164 @@
+"""Prompts of an exact number of tokens: as many lines as fit, and one tokenization to prove it.
+
+A window of N tokens holds the prompt, whatever the chat template puts around it, and the
+answer. A task cannot see whether the harness will apply the chat template, so that room is
+always kept. Lines are counted once, between their neighbours, and added; tokenizing the whole
+prompt again and again while it grows would cost the square of its length.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from kv_tasks.errors import DataError
+from kv_tasks.tokens import chat_prompt, count_lines, count_tokens, load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Room for what a sum over lines cannot see: tokens that form across a border, a template that
+# writes today's date. Far less than a line.
+SLACK = 8
+_PROBE = "Report the value."
+
+
+@dataclass(frozen=True)
+class Window:
+    """A number of tokens, for one tokenizer, of which an answer needs a part.
+
+    Attributes:
+        tokens: prompt, chat template and answer together are at most so many.
+        tokenizer_name: folder or hub name of the tokenizer that counts.
+        answer_tokens: reserved for what will be generated (or trained on).
+    """
+
+    tokens: int
+    tokenizer_name: str
+    answer_tokens: int
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer itself."""
+        return load_tokenizer(self.tokenizer_name)
+
+    @cached_property
+    def overhead(self) -> int:
+        """Tokens around a prompt: the chat template's, or those the tokenizer adds by itself."""
+        return self.measure(_PROBE) - count_tokens(self.tokenizer, [_PROBE])[0]
+
+    def measure(self, prompt: str) -> int:
+        """Return the tokens that a model reads for ``prompt`` at most, in one tokenization."""
+        chat = chat_prompt(self.tokenizer, prompt)
+        return count_tokens(self.tokenizer, [chat or prompt], special=chat is None)[0]
+
+    def room(self, frame: str) -> int:
+        """Return the tokens left for lines.
+
+        Args:
+            frame: the prompt without its lines.
+
+        Raises:
+            DataError: when not even the frame fits.
+        """
+        framed = count_tokens(self.tokenizer, [frame])[0]
+        left = self.tokens - self.answer_tokens - self.overhead - framed - SLACK
+        if left <= 0:
+            raise DataError(
+                f"a window of {self.tokens} tokens: the prompt without any line needs {framed}, "
+                f"its chat template {self.overhead} and the answer {self.answer_tokens}; choose "
+                "a longer window"
+            )
+        return left
+
+    def costs(
+        self, lines: Iterator[str], room: int, *, before: str, after: str
+    ) -> tuple[list[str], list[int]]:
+        """Take lines until they exceed ``room``, and return them with their token counts.
+
+        Args:
+            lines: as many as there may ever be; taken in blocks, so a few too many.
+            room: in tokens.
+            before: text in front of the first line.
+            after: text that may stand behind a last line.
+        """
+        taken: list[str] = []
+        counts: list[int] = []
+        spent, block = 0, 16
+        while spent <= room:
+            new = list(itertools.islice(lines, block))
+            if not new:
+                break
+            left = f"{taken[-1]}\n" if taken else before
+            counts += count_lines(self.tokenizer, new, before=left, after=after)
+            taken += new
+            spent = sum(counts)
+            block = max(4, (room - spent) * len(taken) // spent + 4)
+        return taken, counts
+
+    def prove(self, count: int, render: Callable[[int], str], *, fewest: int) -> "Proof":
+        """Return the prompt of ``count`` lines after tokenizing it as a whole.
+
+        Args:
+            count: lines that fit by their sum.
+            render: makes the prompt of a number of lines.
+            fewest: lines without which the prompt makes no sense.
+
+        Raises:
+            DataError: when fewer than ``fewest`` lines fit.
+        """
+        limit = self.tokens - self.answer_tokens
+        for lines in range(count, fewest - 1, -1):
+            prompt = render(lines)
+            length = self.measure(prompt)
+            if length <= limit:
+                return Proof(lines, prompt, length)
+        raise DataError(
+            f"a window of {self.tokens} tokens holds fewer than {fewest} lines beside the "
+            f"question, its chat template ({self.overhead} tokens) and the answer "
+            f"({self.answer_tokens}); choose a longer window"
+        )
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A prompt of ``lines`` lines that was measured: ``length`` tokens, chat template included."""
+
+    lines: int
+    prompt: str
+    length: int
+
+
+def largest(counts: Sequence[int], fits: Callable[[int], bool], guess: int) -> int:
+    """Return the largest number of lines that fits, from a good guess on.
+
+    Args:
+        counts: tokens of each line; no more lines are there.
+        fits: whether so many lines fit; true for 0 lines.
+        guess: where to begin.
+    """
+    lines = max(0, min(guess, len(counts)))
+    while lines and not fits(lines):
+        lines -= 1
+    while lines < len(counts) and fits(lines + 1):
+        lines += 1
+    return lines
+
+
+def window(
+    tokens: int | None, tokenizer: str | None, *, answer_tokens: int, task: str
+) -> Window | None:
+    """Return the window that a task's metadata asks for, None when it asks for none.
+
+    Raises:
+        DataError: when there is no tokenizer to count with.
+    """
+    if tokens is None:
+        return None
+    if tokenizer is None:
+        raise DataError(
+            f"{task}: a window of {tokens} tokens needs the model's tokenizer; give "
+            '--metadata \'{"tokenizer": "FOLDER_OR_HUB_NAME"}\''
+        )
+    return Window(tokens, tokenizer, answer_tokens)
