@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from kv_tasks import console
-from kv_tasks.errors import UsageError
 from kv_tasks.paths import task_configs
 from kv_tasks.registration import Status
 from kv_tasks.registration import register as register_tasks
@@ -52,33 +51,56 @@ def status() -> None:
 @app.command()
 def data(
     out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
-    kind: Annotated[Literal["simple"], typer.Option(help="The generator.")] = "simple",
-    samples: Annotated[int, typer.Option(min=1, help="Number of prompts.")] = 350,
-    dictionaries: Annotated[int, typer.Option(min=1, help="Lines of each haystack.")] = 85,
+    kind: Annotated[str, typer.Option(help="simple, multi-subkey or multi-query.")] = "simple",
+    samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
+    dictionaries: Annotated[
+        int | None, typer.Option(min=1, help="Lines of each haystack; the paper's by default.")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Fill a window of tokens instead.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder or hub name of the model, with --tokens.")
+    ] = None,
     questions_per_context: Annotated[
-        int, typer.Option(min=1, help="Prompts that share a haystack.")
+        int, typer.Option(min=1, help="Questions that share a haystack.")
     ] = 1,
+    multi_turn: Annotated[
+        bool, typer.Option("--multi-turn", help="Ask them in turns of one conversation.")
+    ] = False,
+    placement: Annotated[
+        Literal["paper", "uniform", "even"],
+        typer.Option(help="Of the gold dictionaries; even covers all depths equally."),
+    ] = "paper",
     template: Annotated[bool, typer.Option(help="Show the answer template.")] = True,
+    form: Annotated[
+        Literal["messages", "prompt-completion", "openai"], typer.Option(help="Of a line.")
+    ] = "messages",
     seed: Annotated[int, typer.Option(help="Of the training stream.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; all cores by default.")
+    ] = None,
 ) -> None:
-    """Write training prompts as chat messages, one JSON object a line."""
-    from kv_tasks.dictionaries import contexts, training_rows
+    """Write training prompts, one JSON object a line."""
     from kv_tasks.files import write_jsonl
+    from kv_tasks.training_data import Specification, rows
 
-    if samples % questions_per_context:
-        raise UsageError(
-            f"--samples {samples}: no multiple of --questions-per-context {questions_per_context}"
-        )
-    made = contexts(
-        split="train",
+    made = Specification(
+        kind=kind,
+        samples=samples,
         seed=seed,
-        count=samples // questions_per_context,
         dictionaries=dictionaries,
-        questions=questions_per_context,
+        tokens=tokens,
+        tokenizer=tokenizer,
+        questions_per_context=questions_per_context,
+        placement=placement,
+        template=template,
     )
-    rows = (row for context in made for row in training_rows(context, template=template))
-    count = write_jsonl(out, rows)
-    console.note(f"{count} prompts of kind {kind}")
+    lines = rows(made, form=form, multi_turn=multi_turn, workers=workers)
+    count = write_jsonl(
+        out, console.progress(lines, total=made.contexts if multi_turn else samples)
+    )
+    console.note(f"{count} lines of kind {kind}")
     _print(out)
 
 

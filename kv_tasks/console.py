@@ -7,15 +7,18 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 
 from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError, MissingPackageError
+
+T = TypeVar("T")
 
 # In a file or a pipe there is no screen to fit, and a table must not lose its columns.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
@@ -70,6 +73,13 @@ def requires(extra: str) -> Iterator[None]:
         raise MissingPackageError(
             f'{error.name} is not installed; run: pip install "kv-tasks[{extra}]"'
         ) from error
+
+
+def progress(items: Iterable[T], *, total: int) -> Iterator[T]:
+    """Yield ``items`` while a bar on standard error counts them; on a terminal only."""
+    yield from track(
+        items, "", total=total, console=err, transient=True, disable=not err.is_terminal
+    )
 
 
 def note(message: str) -> None:

@@ -1,18 +1,27 @@
 """The corpora that multi-document questions are asked over, by the name a task's YAML gives.
 
-A further corpus is one more function of :data:`CORPORA` that returns its questions.
+What is trained on is never evaluated: of each source a part is kept for training, by question,
+by document and by the page a document is from. A further corpus is one more entry of
+:data:`CORPORA`.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable
 from functools import cache
 
-from kv_tasks.datafiles import NQ_OPEN_ORACLE, published, read_jsonl_gz
+from kv_tasks.datafiles import NQ_OPEN_ORACLE, NQ_OPEN_RETRIEVED, published, read_jsonl_gz
 from kv_tasks.encyclopedia import entries
 from kv_tasks.errors import DataError
 from kv_tasks.questions import Corpus, Question
 
+# Of the 2,655 questions of NQ-Open, so that 2,000 are left to evaluate.
+TRAINING_QUESTIONS = 655
+# The encyclopedia's parts by entry: every task's corpus begins with the first.
+ENTRIES, LARGE, WITH_TRAINING = 1000, 2000, 2650
 
-def nq_open() -> tuple[Question, ...]:
+
+@cache
+def nq_open_all() -> tuple[Question, ...]:
     """Return the 2,655 questions of NQ-Open with the gold documents of Liu et al.
 
     Raises:
@@ -40,9 +49,41 @@ def nq_open() -> tuple[Question, ...]:
     return tuple(questions)
 
 
+@cache
+def _kept_for_training() -> frozenset[str]:
+    """Return the question ids of NQ-Open that are trained on, never evaluated.
+
+    Questions whose documents share their text or title (the Wikipedia page) stay together.
+    """
+    pages: dict[str, list[str]] = {}
+    title_of_text: dict[str, str] = {}
+    for question in nq_open_all():
+        title = title_of_text.setdefault(question.text, question.title)
+        pages.setdefault(title, []).append(question.question_id)
+        if title != question.title:
+            pages[title] += pages.pop(question.title, [])
+            title_of_text |= {t: title for t, old in title_of_text.items() if old == question.title}
+    order = sorted(pages)
+    random.Random("nq-open-training-part").shuffle(order)
+    kept: list[str] = []
+    for title in order:
+        if len(kept) + len(pages[title]) <= TRAINING_QUESTIONS:
+            kept += pages[title]
+    return frozenset(kept)
+
+
+def _part(questions: Iterable[Question], *, training: bool) -> tuple[Question, ...]:
+    kept = _kept_for_training()
+    return tuple(q for q in questions if (q.question_id in kept) == training)
+
+
 CORPORA: dict[str, Callable[[], tuple[Question, ...]]] = {
-    "nq-open": nq_open,
-    "encyclopedia": entries,
+    "nq-open": lambda: _part(nq_open_all(), training=False),
+    "nq-open-training": lambda: _part(nq_open_all(), training=True),
+    "nq-open-all": nq_open_all,
+    "encyclopedia": lambda: entries(count=WITH_TRAINING)[:ENTRIES],
+    "encyclopedia-large": lambda: entries(count=WITH_TRAINING)[:LARGE],
+    "encyclopedia-training": lambda: entries(count=WITH_TRAINING)[LARGE:],
 }
 
 
@@ -56,3 +97,29 @@ def corpus(name: str) -> Corpus:
     if name not in CORPORA:
         raise DataError(f"corpus {name!r}: unknown; choose one of {', '.join(CORPORA)}")
     return Corpus.of(name, CORPORA[name]())
+
+
+@cache
+def retrieved() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return the retrieved documents, (title, text) best first, that distract from a question.
+
+    The key is the question as the data has it. The published file shows 20 documents a
+    question, the gold one among them; the other 19 are returned.
+
+    Raises:
+        DataError: when the file cannot be had, or a row lacks a field or its gold document.
+    """
+    path = published(NQ_OPEN_RETRIEVED)
+    found = {}
+    for line, row in enumerate(read_jsonl_gz(path), start=1):
+        try:
+            passages = [(p["title"], p["text"]) for p in row["ctxs"] if not p["isgold"]]
+            if len(passages) != len(row["ctxs"]) - 1:
+                raise ValueError(f"{len(row['ctxs']) - len(passages)} gold passages")
+            found[row["question"]] = tuple(passages)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}, line {line}: expected question and one gold passage in ctxs ({error}); "
+                "fetch the file again"
+            ) from error
+    return found

@@ -12,54 +12,110 @@ One prompt, shortened (Xiong et al., arXiv 2406.19292, section 2, "simple"):
 
 and its target: ``The value of key 2931 is 8364 and it is in Dictionary [2].``
 
+What a dictionary holds and how it is asked for is a :class:`Kind`; a further kind is one more
+module. A haystack has a number of dictionaries, or fills a window of tokens.
+
 The published generator can lose a pair to a duplicate key, and draws its "first 5 %" from the
 number of samples; here every dictionary keeps its pairs, and the 5 % are of the dictionaries.
 """
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from kv_tasks.errors import UsageError
 
 Split = Literal["train", "eval"]
 Placement = Literal["paper", "uniform", "even"]
-Dictionary = tuple[tuple[int, int], ...]
+Key = int | tuple[int, ...]
+Pair = tuple[Key, int]
+Dictionary = tuple[Pair, ...]
 
-DIGITS = (3, 4)
-SIZES = (3, 4)
-GOLD_SIZE = 3
 # Shares of samples that the paper places at index 0, and within the first 5 % of dictionaries.
 FIRST_SHARE, EARLY_SHARE, EARLY_PART = 0.05, 0.03, 0.05
-_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 INSTRUCTION = "Do a task using the list of dictionaries below."
-QUESTION = (
-    "Above is a list of dictionaries such that each key and value is an integer. "
-    "Report the value of key {key} and the dictionary it is in."
-)
-TEMPLATE = (
-    "Answer in the following template:\n"
-    "The value of key {key} is <fill-in-value> and it is in Dictionary "
-    "[<fill-in-dictionary-name>]."
-)
-ANSWER = "The value of key {key} is {value} and it is in Dictionary [{dictionary}]."
+TEMPLATE = "Answer in the following template:\n{answer}"
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A pair that is asked for, and the 1-based number of the dictionary that holds it."""
+
+    key: Key
+    value: int
+    dictionary: int
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What is asked for in a haystack, which no other pair may repeat."""
+
+    keys: frozenset[Key]
+    values: frozenset[int]
+
+    @classmethod
+    def of(cls, golds: Sequence[Pair]) -> "Reserved":
+        """Return the keys and values of pairs."""
+        return cls(frozenset(key for key, _ in golds), frozenset(value for _, value in golds))
 
 
 @dataclass(frozen=True)
 class Needle:
-    """One question: a key, its value, and the 1-based number of the dictionary of both."""
+    """One question: the last line of the prompt, the answer's template, and the answer."""
 
-    key: int
-    value: int
-    dictionary: int
+    golds: tuple[Gold, ...]
+    question: str
+    template: str
+    answer: str
 
-    @property
-    def answer(self) -> str:
-        """The sentence that a model is to give, the paper's answer template filled in."""
-        return ANSWER.format(key=self.key, value=self.value, dictionary=self.dictionary)
+    def asked(self, *, template: bool) -> str:
+        """Return what follows the haystack."""
+        if not template:
+            return self.question
+        return f"{self.question} {TEMPLATE.format(answer=self.template)}"
+
+
+class Kind(ABC):
+    """What the dictionaries hold and how it is asked for.
+
+    Attributes:
+        name: as ``kv-tasks data --kind`` and recipes give it.
+        dictionaries: the paper's number, about 4,000 tokens where digits are split.
+        golds_per_question: pairs that one question asks for, each of another dictionary.
+        answer_tokens: enough for an answer with any tokenizer.
+    """
+
+    name: ClassVar[str]
+    dictionaries: ClassVar[int]
+    golds_per_question: ClassVar[int] = 1
+    answer_tokens: ClassVar[int]
+
+    @abstractmethod
+    def golds(self, rng: random.Random, count: int) -> list[Pair]:
+        """Return pairs to ask for in one haystack, all keys and all values different."""
+
+    @abstractmethod
+    def dictionary(self, rng: random.Random, gold: Pair | None, reserved: Reserved) -> Dictionary:
+        """Return a dictionary, with ``gold`` in it, whose other pairs cannot be asked for.
+
+        Args:
+            rng: of the haystack.
+            gold: None for a distractor.
+            reserved: all that is asked for in the haystack.
+        """
+
+    @abstractmethod
+    def needle(self, rng: random.Random, golds: Sequence[Gold]) -> Needle:
+        """Return the question that asks for ``golds``, ``golds_per_question`` of them."""
+
+    @abstractmethod
+    def parse(self, line: str) -> list[tuple[Key, int, int]]:
+        """Return (key, value, dictionary) of each of the answer's sentences in a line."""
 
 
 @dataclass(frozen=True)
@@ -72,29 +128,18 @@ class Context:
 
     def prompt(self, needle: Needle, *, template: bool) -> str:
         """Return the whole prompt for one needle; prompts of a context differ at the end only."""
-        block = "\n".join(render(n, d) for n, d in enumerate(self.dictionaries, start=1))
-        question = QUESTION.format(key=needle.key)
-        if template:
-            question = f"{question} {TEMPLATE.format(key=needle.key)}"
-        return f"{INSTRUCTION}\n\n{block}\n\n{question}"
+        lines = [render(number, d) for number, d in enumerate(self.dictionaries, start=1)]
+        return prompt(lines, needle.asked(template=template))
 
-    def gold_line(self, needle: Needle) -> str:
-        """Return the haystack's line that holds the needle."""
-        return render(needle.dictionary, self.dictionaries[needle.dictionary - 1])
+    def depth(self, gold: Gold) -> float:
+        """Return where a pair lies, from 0 in the first dictionary to 1 in the last."""
+        return (gold.dictionary - 1) / max(1, len(self.dictionaries) - 1)
 
 
-def training_rows(context: Context, *, template: bool) -> Iterator[dict[str, Any]]:
-    """Yield one chat-message row a needle; rows of one ``context_id`` share their haystack."""
-    for needle in context.needles:
-        yield {
-            "messages": [
-                {"role": "user", "content": context.prompt(needle, template=template)},
-                {"role": "assistant", "content": needle.answer},
-            ],
-            "context_id": context.context_id,
-            "gold_position": needle.dictionary,
-            "depth": (needle.dictionary - 1) / max(1, len(context.dictionaries) - 1),
-        }
+def prompt(lines: Sequence[str], asked: str) -> str:
+    """Return the protocol's prompt, a dictionary a line, without a final line break."""
+    block = "\n".join(lines)
+    return f"{INSTRUCTION}\n\n{block}\n\n{asked}"
 
 
 def render(number: int, dictionary: Dictionary) -> str:
@@ -104,6 +149,7 @@ def render(number: int, dictionary: Dictionary) -> str:
 
 
 def contexts(
+    kind: Kind,
     *,
     split: Split,
     seed: int,
@@ -118,10 +164,11 @@ def contexts(
     any process. Train and eval draw from different streams at every seed.
 
     Args:
+        kind: what is asked for.
         split: which stream; what is trained on is never evaluated.
         seed: 0, 1, 2 in the paper.
         count: number of contexts.
-        dictionaries: lines of each haystack; the paper's is 85.
+        dictionaries: lines of each haystack; the paper's is 85 for the simple kind.
         questions: needles a context.
         placement: ``paper``: uniform, but 5 % of first needles at index 0 and 3 % within the
             first 5 %; ``uniform``; ``even``: every prefix of the samples covers all depths.
@@ -129,26 +176,35 @@ def contexts(
     Raises:
         UsageError: when a haystack cannot hold so many needles.
     """
-    if not 1 <= questions <= dictionaries:
+    asked = questions * kind.golds_per_question
+    if not 1 <= asked <= dictionaries:
         raise UsageError(
-            f"{questions} questions a context need as many dictionaries, found {dictionaries}; "
-            "choose 1 to the number of dictionaries"
+            f"{questions} questions a context need {asked} dictionaries or more, found "
+            f"{dictionaries}; ask fewer questions or choose more dictionaries"
         )
     for index in range(count):
-        name = f"kv-simple:{split}:{seed}:{dictionaries}x{questions}:{placement}:{index}"
+        name = stream(kind, split, seed, f"{dictionaries}x{questions}:{placement}", index)
         rng = random.Random(name)
-        places = _places(rng, index, dictionaries, questions, placement)
-        yield _context(rng, name, dictionaries, places)
+        places = gold_places(rng, index, dictionaries, asked, placement)
+        golds = kind.golds(rng, asked)
+        held, reserved = dict(zip(places, golds, strict=True)), Reserved.of(golds)
+        haystack = tuple(kind.dictionary(rng, held.get(n), reserved) for n in range(dictionaries))
+        yield Context(name, haystack, needles(kind, name, golds, places))
 
 
-def _places(
-    rng: random.Random, index: int, dictionaries: int, questions: int, placement: Placement
+def stream(kind: Kind, split: Split, seed: int, size: str, index: int) -> str:
+    """Return the name of a context, which seeds all that is random in it."""
+    return f"kv-{kind.name}:{split}:{seed}:{size}:{index}"
+
+
+def gold_places(
+    rng: random.Random, index: int, dictionaries: int, count: int, placement: Placement
 ) -> list[int]:
-    """Return ``questions`` different 0-based dictionary indices, the first as ``placement``."""
+    """Return ``count`` different 0-based dictionary indices, the first as ``placement`` says."""
     if placement == "even":
         # A Kronecker sequence of the golden ratio leaves no large gap in any prefix.
-        start = index * questions
-        spread = [(0.5 + (start + n) * _GOLDEN_RATIO) % 1.0 for n in range(questions)]
+        start = index * count
+        spread = [(0.5 + (start + n) * GOLDEN_RATIO) % 1.0 for n in range(count)]
         places = list(dict.fromkeys(int(x * dictionaries) for x in spread))
     elif placement == "paper" and (share := rng.random()) < FIRST_SHARE + EARLY_SHARE:
         early = 1 if share < FIRST_SHARE else max(1, math.ceil(EARLY_PART * dictionaries))
@@ -156,50 +212,28 @@ def _places(
     else:
         places = [rng.randrange(dictionaries)]
     free = [place for place in range(dictionaries) if place not in places]
-    return places + rng.sample(free, questions - len(places))
+    return places + rng.sample(free, count - len(places))
 
 
-def _context(
-    rng: random.Random, context_id: str, dictionaries: int, places: Sequence[int]
-) -> Context:
-    keys = _distinct(rng, len(places))
-    values = _distinct(rng, len(places))
-    gold = dict(zip(places, zip(keys, values, strict=True), strict=True))
-    reserved_keys, reserved_values = frozenset(keys), frozenset(values)
-    haystack = tuple(
-        _dictionary(rng, gold.get(place), reserved_keys, reserved_values)
-        for place in range(dictionaries)
-    )
-    needles = tuple(Needle(*gold[place], dictionary=place + 1) for place in places)
-    return Context(context_id, haystack, needles)
+def needles(
+    kind: Kind, name: str, golds: Sequence[Pair], places: Sequence[int]
+) -> tuple[Needle, ...]:
+    """Return the questions of a context, from its pairs and their 0-based dictionaries."""
+    rng = random.Random(f"{name}:questions")
+    found = [Gold(*pair, dictionary=n + 1) for pair, n in zip(golds, places, strict=True)]
+    step = kind.golds_per_question
+    return tuple(kind.needle(rng, found[n : n + step]) for n in range(0, len(found), step))
 
 
-def _dictionary(
-    rng: random.Random,
-    gold: tuple[int, int] | None,
-    reserved_keys: frozenset[int],
-    reserved_values: frozenset[int],
-) -> Dictionary:
-    """Return 3 or 4 pairs, 3 with the needle; no distractor repeats a needle's key or value."""
-    size = GOLD_SIZE if gold else rng.choice(SIZES)
-    pairs: dict[int, int] = {}
-    while len(pairs) < size - bool(gold):
-        key, value = _integer(rng), _integer(rng)
-        if key not in reserved_keys and key not in pairs and value not in reserved_values:
-            pairs[key] = value
-    items = list(pairs.items())
-    if gold:
-        items.insert(rng.randrange(size), gold)
-    return tuple(items)
+def digits(rng: random.Random, choices: Sequence[int]) -> int:
+    """Return an integer: first its number of digits is drawn, then one of that many."""
+    chosen = rng.choice(choices)
+    return rng.randrange(10 ** (chosen - 1), 10**chosen)
 
 
-def _distinct(rng: random.Random, count: int) -> list[int]:
+def distinct(rng: random.Random, count: int, choices: Sequence[int]) -> list[int]:
+    """Return different integers as :func:`digits` draws them."""
     drawn: dict[int, None] = {}
     while len(drawn) < count:
-        drawn[_integer(rng)] = None
+        drawn[digits(rng, choices)] = None
     return list(drawn)
-
-
-def _integer(rng: random.Random) -> int:
-    digits = rng.choice(DIGITS)
-    return rng.randrange(10 ** (digits - 1), 10**digits)

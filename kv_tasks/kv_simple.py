@@ -1,95 +1,100 @@
-"""``kv_simple``: report a key's value and the dictionary that it is in, among 85.
+"""``kv_simple``: report a key's value and the dictionary that it is in.
 
-Prompt and target are those of :mod:`kv_tasks.dictionaries`. The paper states no scoring rule;
-``exact_match`` here asks for all three fields in the answer's sentence.
+Prompt and target are shown in :mod:`kv_tasks.dictionaries`: integers of 3 or 4 digits, 3 or 4
+pairs a dictionary, 85 dictionaries (Xiong et al., arXiv 2406.19292, "simple").
 """
 
+import random
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import datasets
 
-from kv_tasks.dictionaries import Context, Needle, Placement, contexts
-from kv_tasks.documents import document
-from kv_tasks.registration import refuse_stale
-from kv_tasks.tokens import prompt_lengths
+from kv_tasks import kv_documents
+from kv_tasks.dictionaries import (
+    Dictionary,
+    Gold,
+    Key,
+    Kind,
+    Needle,
+    Pair,
+    Reserved,
+    digits,
+    distinct,
+)
 
+DIGITS = (3, 4)
+SIZES = (3, 4)
+GOLD_SIZE = 3
+
+QUESTION = (
+    "Above is a list of dictionaries such that each key and value is an integer. "
+    "Report the value of key {key} and the dictionary it is in."
+)
+ANSWER = "The value of key {key} is {value} and it is in Dictionary [{dictionary}]."
 _SENTENCE = re.compile(
     r"The value of key\s+(\d+)\s+is\s+(\d+)\s+and it is in Dictionary\s+\[(\d+)\]"
 )
 
 
-def load(
-    *,
-    dictionaries: int,
-    samples: int,
-    data_seed: int = 0,
-    placement: Placement = "even",
-    template: bool = True,
-    tokenizer: str | None = None,
-    config_source: str | None = None,
-    **_: Any,
-) -> dict[str, datasets.Dataset]:
-    """Build the task's documents (the harness's ``custom_dataset``).
+class Simple(Kind):
+    """Integer keys and values; one pair is asked for."""
 
-    Args:
-        dictionaries: lines of the haystack.
-        samples: number of documents.
-        data_seed: of the evaluation stream.
-        placement: where the needles lie, see :func:`kv_tasks.dictionaries.contexts`.
-        template: whether the prompt shows the answer template.
-        tokenizer: folder or hub name; fills in ``length`` when given.
-        config_source: the YAML file, as the harness passes it.
-        _: what else the harness merges in (model arguments, the user's metadata).
+    name = "simple"
+    dictionaries = 85
+    answer_tokens = 64
 
-    Raises:
-        DataError: when the YAML is a registered copy of another version.
-    """
-    refuse_stale(config_source)
-    made = contexts(
-        split="eval", seed=data_seed, count=samples, dictionaries=dictionaries, placement=placement
-    )
-    docs = [_document(context, context.needles[0], template) for context in made]
-    lengths = prompt_lengths([doc["prompt"] for doc in docs], tokenizer)
-    for doc, length in zip(docs, lengths, strict=True):
-        doc["length"] = length
-    return {"test": datasets.Dataset.from_list(docs)}
+    def golds(self, rng: random.Random, count: int) -> list[Pair]:
+        """Return pairs whose keys, and whose values, are all different."""
+        keys = distinct(rng, count, DIGITS)
+        return list(zip(keys, distinct(rng, count, DIGITS), strict=True))
 
+    def dictionary(self, rng: random.Random, gold: Pair | None, reserved: Reserved) -> Dictionary:
+        """Return 3 or 4 pairs, 3 with a gold one; no other repeats a gold key or value."""
+        size = GOLD_SIZE if gold else rng.choice(SIZES)
+        pairs: dict[Key, int] = {}
+        while len(pairs) < size - bool(gold):
+            key, value = digits(rng, DIGITS), digits(rng, DIGITS)
+            if key not in reserved.keys and key not in pairs and value not in reserved.values:
+                pairs[key] = value
+        items = list(pairs.items())
+        if gold:
+            items.insert(rng.randrange(size), gold)
+        return tuple(items)
 
-def _document(context: Context, needle: Needle, template: bool) -> dict[str, Any]:
-    return document(
-        question_id=context.context_id,
-        answers=[needle.answer],
-        gold_position=needle.dictionary,
-        candidates=len(context.dictionaries),
-        key=needle.key,
-        value=needle.value,
-        gold=context.gold_line(needle),
-        prompt=context.prompt(needle, template=template),
-    )
+    def needle(self, rng: random.Random, golds: Sequence[Gold]) -> Needle:
+        """Return the paper's question; nothing in it is random."""
+        (gold,) = golds
+        return Needle(
+            golds=(gold,),
+            question=QUESTION.format(key=gold.key),
+            template=sentence(gold.key),
+            answer=sentence(gold.key, gold.value, gold.dictionary),
+        )
+
+    def parse(self, line: str) -> list[tuple[Key, int, int]]:
+        """Return the numbers of each sentence of the answer's form."""
+        return [(int(k), int(v), int(d)) for k, v, d in _SENTENCE.findall(line)]
 
 
-def score(response: str, *, key: int, value: int, dictionary: int) -> dict[str, float]:
-    """Score a raw response by its first line.
-
-    Returns:
-        ``exact_match``: 1.0 when the answer's sentence stands there with the right key, value
-        and dictionary; ``value_match`` and ``dictionary_match``: 1.0 when the right value, or
-        ``Dictionary [N]`` of the right number, occurs as a whole number, in any wording.
-    """
-    line = response.strip().split("\n", 1)[0]
-    found = _SENTENCE.search(line)
-    fields = tuple(int(field) for field in found.groups()) if found else None
-    return {
-        "exact_match": float(fields == (key, value, dictionary)),
-        "value_match": float(re.search(rf"(?<!\d){value}(?!\d)", line) is not None),
-        "dictionary_match": float(
-            re.search(rf"Dictionary\s*\[?{dictionary}(?!\d)", line, re.IGNORECASE) is not None
-        ),
-    }
+def sentence(
+    key: Key,
+    value: int | str = "<fill-in-value>",
+    dictionary: int | str = "<fill-in-dictionary-name>",
+) -> str:
+    """Return the answer's sentence, by default as the answer template shows it."""
+    return ANSWER.format(key=key, value=value, dictionary=dictionary)
 
 
-def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Score one document (the harness's ``process_results``); the headline metric is first."""
-    return score(results[0], key=doc["key"], value=doc["value"], dictionary=doc["gold_position"])
+SIMPLE = Simple()
+
+
+def load(**metadata: Any) -> dict[str, datasets.Dataset]:
+    """Build the task's documents, see :func:`kv_tasks.kv_documents.load`."""
+    return kv_documents.load(SIMPLE, **metadata)
+
+
+def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
+    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score`."""
+    return kv_documents.score(SIMPLE, results[0], doc)

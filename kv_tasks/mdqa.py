@@ -21,71 +21,60 @@ fewer documents are a prefix of more, so that two tasks differ in what their nam
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 
+from kv_tasks.cache import cached_rows
 from kv_tasks.corpora import corpus as load_corpus
+from kv_tasks.corpora import retrieved
 from kv_tasks.documents import document
 from kv_tasks.errors import DataError
+from kv_tasks.mdqa_prompt import prompt
+from kv_tasks.mdqa_windows import fitting, proven
+from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.normalize import best_subspan_em, contains_answer
 from kv_tasks.questions import Corpus, Question
 from kv_tasks.registration import refuse_stale
-from kv_tasks.tokens import prompt_lengths
+from kv_tasks.windows import Window, window
 
-INSTRUCTION = (
-    "Write a high-quality answer for the given question using only the provided search "
-    "results (some of which might be irrelevant)."
-)
-
-
-def prompt(question: str, documents: Sequence[tuple[str, str]]) -> str:
-    """Return the protocol's prompt, without a final line break.
-
-    Args:
-        question: as the data has it; no capital or question mark is added.
-        documents: (title, text) in the order shown, line breaks in the texts kept; none at
-            all is the closed book, which has no instruction either.
-    """
-    asked = f"Question: {question}\nAnswer:"
-    if not documents:
-        return asked
-    shown = "\n".join(
-        f"Document [{number}](Title: {title}) {text}"
-        for number, (title, text) in enumerate(documents, start=1)
-    )
-    return f"{INSTRUCTION}\n\n{shown}\n\n{asked}"
+ANSWER_TOKENS = 100
 
 
 def distractors(question: Question, corpus: Corpus, count: int, seed: int) -> list[int]:
     """Return the corpus rows of ``count`` documents that do not answer ``question``.
 
     They are the first admissible rows of a random order that the seed and the question
-    decide, so that a shorter list is a prefix of a longer one. Not admissible are the
-    question's own row, the text of its gold document or of an earlier distractor under any
-    title, and a document whose title and text hold an answer as a run of whole words.
+    decide, so that a shorter list is a prefix of a longer one.
 
     Raises:
         DataError: when the corpus has fewer than ``count`` such documents.
     """
+    rows = [row for row, _ in zip(_admissible(question, corpus, seed), range(count), strict=False)]
+    if len(rows) < count:
+        raise DataError(
+            f"question {question.question_id}: {len(rows)} distractors in corpus "
+            f"{corpus.name}, {count} wanted; ask for {len(rows) + 1} documents or fewer"
+        )
+    return rows
+
+
+def _admissible(question: Question, corpus: Corpus, seed: int) -> Iterator[int]:
+    """Yield rows in random order, less those that would answer or repeat.
+
+    Not admissible are the question's own row, the text of its gold document or of an earlier
+    distractor under any title, and a document whose title and text hold an answer as a run of
+    whole words.
+    """
     rng = random.Random(f"mdqa-distractors:{seed}:{question.question_id}")
     shown = {question.text}
-    rows: list[int] = []
-    order = _shuffled(rng, len(corpus.questions))
-    while len(rows) < count:
-        row = next(order, None)
-        if row is None:
-            raise DataError(
-                f"question {question.question_id}: {len(rows)} distractors in corpus "
-                f"{corpus.name}, {count} wanted; ask for {len(rows) + 1} documents or fewer"
-            )
+    for row in _shuffled(rng, len(corpus.questions)):
         other, words = corpus.questions[row], corpus.normalized[row]
         if other.question_id == question.question_id or other.text in shown:
             continue
         if not contains_answer(words, question.answers):
-            rows.append(row)
+            yield row
             shown.add(other.text)
-    return rows
 
 
 def _shuffled(rng: random.Random, count: int) -> Iterator[int]:
@@ -97,80 +86,149 @@ def _shuffled(rng: random.Random, count: int) -> Iterator[int]:
         moved[drawn] = moved.get(place, place)
 
 
-@lru_cache(maxsize=8)
-def _haystacks(name: str, count: int, seed: int) -> tuple[tuple[Question, list[int]], ...]:
-    """Return the questions in the order asked with their distractors, for all gold positions."""
-    corpus = load_corpus(name)
+@lru_cache(maxsize=16)
+def _asked(name: str) -> tuple[Question, ...]:
+    """Return the questions of a corpus in the order asked."""
+    questions = load_corpus(name).questions
     # Shuffled, since the source may be sorted and --limit takes the first questions; by the
     # corpus alone, so that every seed and number of documents asks the same ones.
-    order = _shuffled(random.Random(f"mdqa-order:{name}"), len(corpus.questions))
-    asked = (corpus.questions[row] for row in order)
-    return tuple((q, distractors(q, corpus, count, seed)) for q in asked if q.askable)
+    order = _shuffled(random.Random(f"mdqa-order:{name}"), len(questions))
+    return tuple(questions[row] for row in order if questions[row].askable)
+
+
+@lru_cache(maxsize=8)
+def _haystacks(name: str, count: int, seed: int) -> tuple[tuple[Question, list[int]], ...]:
+    """Return all questions with their distractors, which are those of every gold position."""
+    corpus = load_corpus(name)
+    return tuple((q, distractors(q, corpus, count, seed)) for q in _asked(name))
 
 
 def load(
     *,
     corpus: str,
-    documents: int,
-    gold_position: int | None,
+    documents: int | None = None,
+    gold_position: int | None = None,
+    tokens: int | None = None,
+    depth: float = 0.0,
+    distractors: Literal["random", "retrieved"] = "random",
+    samples: int | None = None,
     data_seed: int = 0,
-    tokenizer: str | None = None,
     config_source: str | None = None,
-    **_: Any,
+    **metadata: Any,
 ) -> dict[str, datasets.Dataset]:
     """Build the task's documents (the harness's ``custom_dataset``).
 
     Args:
-        corpus: ``nq-open`` or ``encyclopedia``.
+        corpus: a name of :data:`kv_tasks.corpora.CORPORA`.
         documents: number of documents in the prompt; 1 is the oracle, 0 the closed book.
         gold_position: 1-based place of the gold document; None for the closed book.
+        tokens: instead of ``documents``, the window that prompt, chat template and answer fill.
+        depth: instead of ``gold_position``, with ``tokens``: 0 first, 1 last.
+        distractors: gold documents of other questions, or those that were retrieved for the
+            question and published with it.
+        samples: number of questions; None for all.
         data_seed: of the choice of distractors; the questions and their order do not depend on it.
-        tokenizer: folder or hub name; fills in ``length`` when given.
         config_source: the YAML file, as the harness passes it.
-        _: what else the harness merges in (model arguments, the user's metadata).
+        metadata: what else the harness merges in; a window needs ``tokenizer`` or
+            ``pretrained`` of it.
 
     Returns:
-        One split, ``test``. A document holds the corpus rows of its distractors; the prompt
-        is made by :func:`doc_to_text` when it is asked for.
+        One split, ``test``. A document holds the numbers of its distractors; the prompt is
+        made by :func:`doc_to_text` when it is asked for.
 
     Raises:
         DataError: when the YAML is a registered copy of another version, the corpus cannot be
-            had, or the gold position lies outside the documents.
-        ModelError: when the tokenizer cannot be loaded.
+            had, the gold position lies outside the documents, or a window has no tokenizer.
     """
     refuse_stale(config_source)
-    if (gold_position is None) != (documents == 0):
+    if tokens is not None:
+        wanted = window(
+            tokens,
+            ModelArguments.of(metadata).tokenizer,
+            answer_tokens=ANSWER_TOKENS,
+            task="mdqa_pos_synth",
+        )
+        settings = {"depth": depth, "samples": samples, "seed": data_seed}
+        key: dict[str, Any] = {"corpus": corpus, **settings}
+        return {"test": cached_rows(key, wanted, lambda: _fitted(wanted, **key))}
+    if documents is None or (gold_position is None) != (documents == 0):
         raise DataError(
             f"gold_position {gold_position} of {documents} documents: choose 1 to documents, or "
             "null with 0 documents for the closed book"
         )
+    count = max(0, documents - 1)
+    if distractors == "retrieved":
+        made = _retrieved(corpus, count)
+    else:
+        made = list(_haystacks(corpus, count, data_seed))
     docs = [
-        document(
-            question_id=question.question_id,
-            answers=question.answers,
-            gold_position=gold_position,
-            candidates=documents,
-            question=question.question,
-            title=question.title,
-            text=question.text,
-            corpus=corpus,
-            distractors=rows,
-        )
-        for question, rows in _haystacks(corpus, max(0, documents - 1), data_seed)
+        _document(question, corpus, rows, distractors, gold_position, documents)
+        for question, rows in made[:samples]
     ]
-    if tokenizer is not None:
-        lengths = prompt_lengths([doc_to_text(doc) for doc in docs], tokenizer)
-        for doc, length in zip(docs, lengths, strict=True):
-            doc["length"] = length
     return {"test": datasets.Dataset.from_list(docs)}
+
+
+def _retrieved(name: str, count: int) -> list[tuple[Question, list[int]]]:
+    """Return all questions with the numbers of their retrieved distractors, best first."""
+    passages = retrieved()
+    found = []
+    for question in _asked(name):
+        known = len(passages.get(question.question, ()))
+        if known < count:
+            raise DataError(
+                f"question {question.question_id}: {known} retrieved distractors, {count} wanted; "
+                "the file of retrieved documents is another one or incomplete"
+            )
+        found.append((question, list(range(count))))
+    return found
+
+
+def _fitted(
+    window: Window, *, corpus: str, depth: float, samples: int | None, seed: int
+) -> Iterator[dict[str, Any]]:
+    source = load_corpus(corpus)
+    for question in _asked(corpus)[:samples]:
+        rows = list(_admissible(question, source, seed))
+        rows = rows[: fitting(corpus, question, rows, window) - 1]
+        shown = [(source.questions[row].title, source.questions[row].text) for row in rows]
+        position, proof = proven(question, shown, depth, window)
+        rows = rows[: proof.lines - 1]
+        doc = _document(question, corpus, rows, "random", position, proof.lines)
+        yield {**doc, "length": proof.length}
+
+
+def _document(
+    question: Question,
+    corpus: str,
+    rows: Sequence[int],
+    setting: str,
+    gold_position: int | None,
+    documents: int,
+) -> dict[str, Any]:
+    return document(
+        question_id=question.question_id,
+        answers=question.answers,
+        gold_position=gold_position,
+        candidates=documents,
+        question=question.question,
+        title=question.title,
+        text=question.text,
+        corpus=corpus,
+        setting=setting,
+        distractors=list(rows),
+    )
 
 
 def doc_to_text(doc: dict[str, Any]) -> str:
     """Return the prompt of a document that :func:`load` made."""
     if doc["gold_position"] is None:
         return prompt(doc["question"], [])
-    rows = load_corpus(doc["corpus"]).questions
-    shown = [(rows[row].title, rows[row].text) for row in doc["distractors"]]
+    if doc["setting"] == "retrieved":
+        passages = retrieved()[doc["question"]]
+        shown = [passages[row] for row in doc["distractors"]]
+    else:
+        rows = load_corpus(doc["corpus"]).questions
+        shown = [(rows[row].title, rows[row].text) for row in doc["distractors"]]
     shown.insert(doc["gold_position"] - 1, (doc["title"], doc["text"]))
     return prompt(doc["question"], shown)
 

@@ -31,6 +31,12 @@ class Task(ConfigurableTask):  # type: ignore[misc]
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
         self._model = ModelArguments.of(self.config.metadata or {})
 
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Build the documents, as the harness does but without its hint at every task."""
+        self.dataset = self.config.custom_dataset(
+            **(self.config.metadata or {}), **(dataset_kwargs or {})
+        )
+
     def build_all_requests(self, *, tokenizer_name: str = "", **arguments: Any) -> None:
         """Build the requests, measure them, and refuse or skip what would be cut.
 
@@ -69,9 +75,9 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             if model.named:
                 raise
             return
-        counts = count_tokens(tokenizer, [request.args[0] for request in self._instances])
+        counts = count_tokens(tokenizer, [request.args[0] for request in self.instances])
         needed = {}
-        for request, count in zip(self._instances, counts, strict=True):
+        for request, count in zip(self.instances, counts, strict=True):
             self._lengths[request.doc_id] = count
             answer = request.args[1].get("max_gen_toks", _ANSWER_TOKENS)
             if model.limit is not None and count + answer > model.limit:
@@ -82,7 +88,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
     def _too_long(self, needed: Mapping[int, int]) -> None:
         """Raise, or drop the requests of the documents in ``needed`` (tokens by document)."""
         model = self._model
-        kept = [request for request in self._instances if request.doc_id not in needed]
+        kept = [request for request in self.instances if request.doc_id not in needed]
         if model.too_long == "skip" and kept:
             self._skipped = set(needed)
             self._instances = kept

@@ -1,5 +1,6 @@
 """Tokenizers, and how many tokens texts and the lines of a text are."""
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,6 @@ def _count_lines_slowly(
 ) -> list[int]:
     """Count each line as what it adds to the line before it."""
     earlier = [before, *(f"{line}\n" for line in lines)]
-    pairs = [first + second for first, second in zip(earlier, earlier[1:], strict=False)]
+    pairs = [first + second for first, second in itertools.pairwise(earlier)]
     alone = count_tokens(tokenizer, earlier[:-1])
     return [n - m for n, m in zip(count_tokens(tokenizer, pairs), alone, strict=True)]

@@ -146,16 +146,12 @@ def largest(counts: Sequence[int], fits: Callable[[int], bool], guess: int) -> i
     return lines
 
 
-def window(
-    tokens: int | None, tokenizer: str | None, *, answer_tokens: int, task: str
-) -> Window | None:
-    """Return the window that a task's metadata asks for, None when it asks for none.
+def window(tokens: int, tokenizer: str | None, *, answer_tokens: int, task: str) -> Window:
+    """Return the window that a task's metadata asks for.
 
     Raises:
         DataError: when there is no tokenizer to count with.
     """
-    if tokens is None:
-        return None
     if tokenizer is None:
         raise DataError(
             f"{task}: a window of {tokens} tokens needs the model's tokenizer; give "

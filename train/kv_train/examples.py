@@ -6,8 +6,8 @@ from typing import Any
 
 import jsonlines
 
-from kv_tasks.dictionaries import contexts, training_rows
 from kv_tasks.errors import DataError
+from kv_tasks.training_data import Specification, rows
 from kv_train.recipe import Data
 from kv_train.tokens import Row, Tokenizer, encode
 
@@ -21,14 +21,17 @@ def generate(data: Data) -> Iterator[dict[str, Any]]:
     if data.file is not None:
         yield from read_rows(data.file)
         return
-    for context in contexts(
-        split="train",
-        seed=data.seed,
-        count=data.samples // data.questions_per_context,
-        dictionaries=data.dictionaries,
-        questions=data.questions_per_context,
-    ):
-        yield from training_rows(context, template=data.template)
+    yield from rows(
+        Specification(
+            kind=data.kind,
+            samples=data.samples,
+            seed=data.seed,
+            dictionaries=data.dictionaries,
+            questions_per_context=data.questions_per_context,
+            template=data.template,
+        ),
+        workers=1,
+    )
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,198 @@
+"""Training prompts in the forms that trainers and fine-tuning services read.
+
+One row of the default form, chat messages (a context's rows share ``context_id``):
+
+    {"messages": [{"role": "user", "content": "Do a task using the list of ..."},
+                  {"role": "assistant", "content": "The value of key 2931 is 8364 and ..."}],
+     "context_id": "kv-simple:train:0:85x1:paper:0", "gold_position": 32, "depth": 0.369}
+"""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, Literal
+
+from kv_tasks.dictionaries import Context, Needle, Placement, contexts
+from kv_tasks.errors import UsageError
+from kv_tasks.kinds import kind_of
+from kv_tasks.kv_windows import fitted_contexts
+from kv_tasks.windows import Window
+
+Form = Literal["messages", "prompt-completion", "openai"]
+
+# What the authors put before every sample of their OpenAI fine-tuning files.
+OPENAI_SYSTEM = "Write a response that appropriately completes the request."
+_CHUNK = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specification:
+    """What to generate.
+
+    Attributes:
+        kind: a name of :data:`kv_tasks.kinds.KINDS`.
+        samples: number of questions, a multiple of ``questions_per_context``.
+        seed: of the training stream.
+        dictionaries: lines of a haystack; None for the paper's number. Not with ``tokens``.
+        tokens: window that prompt, chat template and answer fill.
+        tokenizer: folder or hub name; needed with ``tokens``.
+        questions_per_context: questions that share a haystack.
+        placement: see :func:`kv_tasks.dictionaries.contexts`.
+        template: whether the prompt shows the answer template.
+    """
+
+    kind: str = "simple"
+    samples: int = 350
+    seed: int = 0
+    dictionaries: int | None = None
+    tokens: int | None = None
+    tokenizer: str | None = None
+    questions_per_context: int = 1
+    placement: Placement = "paper"
+    template: bool = True
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.samples % self.questions_per_context:
+            raise UsageError(
+                f"samples {self.samples}: no multiple of questions_per_context "
+                f"{self.questions_per_context}"
+            )
+        if (self.tokens is None) != (self.tokenizer is None):
+            given, lacking = ("tokens", "tokenizer") if self.tokens else ("tokenizer", "tokens")
+            raise UsageError(f"{given} without {lacking}: a window of tokens needs both")
+        if self.tokens is not None and self.dictionaries is not None:
+            raise UsageError(
+                f"dictionaries {self.dictionaries} and tokens {self.tokens}: choose one, a window "
+                "holds as many dictionaries as fit"
+            )
+        kind_of(self.kind)
+
+    @property
+    def contexts(self) -> int:
+        """The number of haystacks."""
+        return self.samples // self.questions_per_context
+
+    @property
+    def window(self) -> Window | None:
+        """The window of tokens, if the haystacks are to fill one."""
+        if self.tokens is None or self.tokenizer is None:
+            return None
+        return Window(self.tokens, self.tokenizer, kind_of(self.kind).answer_tokens)
+
+
+def generate(specification: Specification, *, workers: int = 1) -> Iterator[Context]:
+    """Yield the haystacks with their needles, in order, the same for any number of workers.
+
+    Args:
+        specification: what to generate.
+        workers: processes; more than one pays for windows of tokens only.
+
+    Raises:
+        UsageError, DataError, ModelError: when a haystack cannot hold what is asked.
+    """
+    kind = kind_of(specification.kind)
+    if specification.window is None:
+        yield from contexts(
+            kind,
+            split="train",
+            seed=specification.seed,
+            count=specification.contexts,
+            dictionaries=specification.dictionaries or kind.dictionaries,
+            questions=specification.questions_per_context,
+            placement=specification.placement,
+        )
+        return
+    starts = range(0, specification.contexts, _CHUNK)
+    if workers == 1 or len(starts) == 1:
+        for start in starts:
+            yield from _chunk(specification, start)
+        return
+    # A spawned process has no locks and threads of this one.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead: deque[Future[list[Context]]] = deque()
+        todo = iter(starts)
+        for start in itertools.islice(todo, 2 * workers):
+            ahead.append(pool.submit(_chunk, specification, start))
+        while ahead:
+            made = ahead.popleft().result()
+            for start in itertools.islice(todo, 1):
+                ahead.append(pool.submit(_chunk, specification, start))
+            yield from made
+
+
+def _chunk(specification: Specification, start: int) -> list[Context]:
+    window = specification.window
+    assert window is not None
+    made = fitted_contexts(
+        kind_of(specification.kind),
+        window,
+        split="train",
+        seed=specification.seed,
+        count=min(_CHUNK, specification.contexts - start),
+        questions=specification.questions_per_context,
+        placement=specification.placement,
+        template=specification.template,
+        start=start,
+    )
+    return [fitted.context for fitted in made]
+
+
+def rows(
+    specification: Specification,
+    *,
+    form: Form = "messages",
+    multi_turn: bool = False,
+    workers: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, in constant memory.
+
+    Args:
+        specification: what to generate.
+        form: ``messages``; ``prompt-completion``; ``openai``, with the authors' system message
+            and nothing that the service would refuse.
+        multi_turn: all questions of a haystack as turns of one conversation.
+        workers: processes, all cores by default.
+
+    Raises:
+        UsageError: when prompts and completions are asked for in turns.
+    """
+    if multi_turn and form == "prompt-completion":
+        raise UsageError("multi_turn: a conversation has no prompt and completion; use messages")
+    for context in generate(specification, workers=workers or os.cpu_count() or 1):
+        if multi_turn:
+            yield _row(context, context.needles, specification.template, form)
+        else:
+            for needle in context.needles:
+                yield _row(context, (needle,), specification.template, form)
+
+
+def _row(
+    context: Context, needles: tuple[Needle, ...], template: bool, form: Form
+) -> dict[str, Any]:
+    first = needles[0]
+    asked = [context.prompt(first, template=template)]
+    asked += [needle.asked(template=template) for needle in needles[1:]]
+    if form == "prompt-completion":
+        return {"prompt": asked[0], "completion": first.answer, **_place(context, first)}
+    turns = []
+    for question, needle in zip(asked, needles, strict=True):
+        turns += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": needle.answer},
+        ]
+    if form == "openai":
+        return {"messages": [{"role": "system", "content": OPENAI_SYSTEM}, *turns]}
+    return {"messages": turns, **_place(context, first)}
+
+
+def _place(context: Context, needle: Needle) -> dict[str, Any]:
+    gold = needle.golds[0]
+    return {
+        "context_id": context.context_id,
+        "gold_position": gold.dictionary,
+        "depth": context.depth(gold),
+    }
