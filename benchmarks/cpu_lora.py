@@ -30,10 +30,11 @@ def measure(adapter: Path, prompts: int) -> dict[str, Any]:
     from kv_adapters.backends import Settings
     from kv_adapters.backends.vllm import open_backend
     from kv_tasks.dictionaries import contexts
+    from kv_tasks.kv_simple import SIMPLE
 
     base = resolve_model(read_manifest(adapter).base.name)
     engine = open_backend(Settings(base, [adapter])).lm.model
-    made = contexts(split="eval", seed=0, count=prompts, dictionaries=16, placement="even")
+    made = contexts(SIMPLE, split="eval", seed=0, count=prompts, dictionaries=16, placement="even")
     chats = [
         [{"role": "user", "content": context.prompt(context.needles[0], template=True)}]
         for context in made

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from kv_tasks.errors import UsageError
@@ -62,6 +63,7 @@ def _limit(metadata: Mapping[str, Any]) -> tuple[int | None, str]:
     return None, "max_length"
 
 
+@lru_cache(maxsize=8)
 def _configured(model: str) -> int | None:
     """Return the context that a model's configuration states, None when there is none."""
     from transformers import AutoConfig

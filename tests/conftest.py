@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kv_tasks.dictionaries import contexts
+from kv_tasks.kv_simple import SIMPLE
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -68,7 +69,7 @@ def tiny_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = contexts(split="train", seed=9, count=5, dictionaries=8)
+    made = contexts(SIMPLE, split="train", seed=9, count=5, dictionaries=8)
     texts = [context.prompt(context.needles[0], template=True) for context in made]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -88,6 +89,14 @@ def tiny_tokenizer() -> Any:
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Path:
+    """A folder with nothing but the tiny tokenizer."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,34 +1,40 @@
 """The generator of dictionary key-value prompts."""
 
 import hashlib
+import random
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
 
-from kv_tasks.dictionaries import Context, Needle, contexts, training_rows
+from kv_tasks.dictionaries import Context, Gold, Kind, contexts
 from kv_tasks.errors import UsageError
+from kv_tasks.kinds import KINDS
+from kv_tasks.kv_simple import SIMPLE
 
 DIGEST = """
 import hashlib
 from kv_tasks.dictionaries import contexts
-made = contexts(split="train", seed=3, count=20, dictionaries=20, questions=4)
-text = "".join(c.prompt(n, template=True) + n.answer for c in made for n in c.needles)
+from kv_tasks.kinds import KINDS
+text = ""
+for kind in KINDS.values():
+    made = contexts(kind, split="train", seed=3, count=20, dictionaries=20, questions=4)
+    text += "".join(c.prompt(n, template=True) + n.answer for c in made for n in c.needles)
 print(hashlib.sha256(text.encode()).hexdigest())
 """
 
 
-def make(count: int, **changes: object) -> list[Context]:
+def make(count: int, kind: Kind = SIMPLE, **changes: object) -> list[Context]:
     settings: dict = {"split": "train", "seed": 0, "dictionaries": 85, **changes}
-    return list(contexts(count=count, **settings))
+    return list(contexts(kind, count=count, **settings))
 
 
 def test_the_prompt_is_the_papers_to_the_byte() -> None:
     context = Context(
         "c", (((122, 765), (4548, 1475), (4818, 4782)), ((526, 290), (2931, 8364))), ()
     )
-    needle = Needle(key=2931, value=8364, dictionary=2)
+    needle = SIMPLE.needle(random.Random(0), [Gold(2931, 8364, dictionary=2)])
     assert context.prompt(needle, template=False) == (
         "Do a task using the list of dictionaries below.\n"
         "\n"
@@ -52,13 +58,14 @@ def test_each_needle_occurs_once_and_no_dictionary_loses_a_pair(questions: int) 
         pairs = [pair for dictionary in context.dictionaries for pair in dictionary]
         keys, values = Counter(k for k, _ in pairs), Counter(v for _, v in pairs)
         assert len(context.needles) == questions
-        assert len({needle.dictionary for needle in context.needles}) == questions
-        for needle in context.needles:
-            gold = context.dictionaries[needle.dictionary - 1]
-            assert (needle.key, needle.value) in gold
-            assert len(gold) == 3
-            assert keys[needle.key] == 1
-            assert values[needle.value] == 1
+        golds = [gold for needle in context.needles for gold in needle.golds]
+        assert len({gold.dictionary for gold in golds}) == questions
+        for gold in golds:
+            held = context.dictionaries[gold.dictionary - 1]
+            assert (gold.key, gold.value) in held
+            assert len(held) == 3
+            assert keys[gold.key] == 1
+            assert values[gold.value] == 1
         assert {len(dictionary) for dictionary in context.dictionaries} <= {3, 4}
         assert all(len(dict(d)) == len(d) for d in context.dictionaries)
 
@@ -76,7 +83,7 @@ def test_integers_have_three_or_four_digits_equally_often() -> None:
 
 
 def test_the_papers_placement_favours_the_first_dictionaries() -> None:
-    places = Counter(c.needles[0].dictionary for c in make(4000, dictionaries=100))
+    places = Counter(c.needles[0].golds[0].dictionary for c in make(4000, dictionaries=100))
     first, early = places[1] / 4000, sum(places[n] for n in range(1, 6)) / 4000
     assert 0.05 < first < 0.08  # 5 % + a fifth of 3 % + a hundredth of the rest
     assert 0.11 < early < 0.15  # 8 % + a twentieth of the rest
@@ -84,7 +91,9 @@ def test_the_papers_placement_favours_the_first_dictionaries() -> None:
 
 @pytest.mark.parametrize("limit", [16, 24, 40])
 def test_even_placement_covers_all_depths_at_any_limit(limit: int) -> None:
-    places = [c.needles[0].dictionary for c in make(limit, dictionaries=16, placement="even")]
+    places = [
+        c.needles[0].golds[0].dictionary for c in make(limit, dictionaries=16, placement="even")
+    ]
     quarters = Counter((place - 1) // 4 for place in places)
     assert max(quarters.values()) - min(quarters.values()) <= 3
 
@@ -113,16 +122,57 @@ def test_the_same_arguments_give_the_same_bytes_in_any_process() -> None:
     assert len(digests.pop().strip()) == hashlib.sha256().digest_size * 2
 
 
-def test_rows_of_a_context_differ_after_the_haystack_only() -> None:
-    (context,) = make(1, questions=8)
-    rows = list(training_rows(context, template=True))
-    prompts = [row["messages"][0]["content"] for row in rows]
-    shared = prompts[0][: prompts[0].index("Report the value of key ") + 24]
-    assert len(rows) == 8
-    assert all(prompt.startswith(shared) for prompt in prompts)
-    assert {row["context_id"] for row in rows} == {context.context_id}
-
-
 def test_more_questions_than_dictionaries_are_refused() -> None:
-    with pytest.raises(UsageError, match="8 questions a context need as many dictionaries"):
+    with pytest.raises(UsageError, match="8 questions a context need 8 dictionaries"):
         make(1, dictionaries=4, questions=8)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_an_answer_is_what_parse_reads_and_the_template_has_its_blanks(kind: Kind) -> None:
+    for context in make(20, kind, dictionaries=kind.dictionaries, questions=2):
+        for needle in context.needles:
+            expected = [(gold.key, gold.value, gold.dictionary) for gold in needle.golds]
+            assert kind.parse(needle.answer) == expected
+            assert len(needle.golds) == kind.golds_per_question
+            assert kind.parse(needle.template) == []
+            assert needle.template.count("<fill-in-value>") == kind.golds_per_question
+            for gold in needle.golds:
+                assert (gold.key, gold.value) in context.dictionaries[gold.dictionary - 1]
+                if isinstance(gold.key, int):
+                    assert str(gold.key) in needle.question
+
+
+def test_multi_subkey_asks_as_the_paper_does_and_no_other_key_has_all_subkeys() -> None:
+    kind = KINDS["multi-subkey"]
+    sharing = total = 0
+    for context in make(40, kind, dictionaries=49):
+        (needle,) = context.needles
+        (gold,) = needle.golds
+        assert isinstance(gold.key, tuple)
+        asked = needle.question.split("integers ")[2].split(" (not")[0]
+        assert sorted(map(int, asked.split(", "))) == sorted(gold.key)
+        assert asked != ", ".join(map(str, gold.key))
+        keys = [key for dictionary in context.dictionaries for key, _ in dictionary]
+        holding = [key for key in keys if isinstance(key, tuple) and set(key) >= set(gold.key)]
+        assert holding == [gold.key]
+        shared = [set(gold.key) & set(key) for key in keys if isinstance(key, tuple)]
+        sharing += sum(bool(both) for both in shared) - 1
+        total += len(keys) - 1
+        assert {len(d) for d in context.dictionaries} == {2, 3}
+        assert {len(key) for key in keys if isinstance(key, tuple)} == {3, 4}
+    assert 0.4 < sharing / total < 0.6
+
+
+def test_the_multi_subkey_question_is_that_of_the_papers_figure() -> None:
+    gold = Gold((141, 623, 616), 5617, dictionary=6)
+    needle = KINDS["multi-subkey"].needle(random.Random(0), [gold])
+    asked = needle.question.split("the integers ")[1].split(" (not")[0]
+    assert needle.question == (
+        "Above is a list of dictionaries such that each key is a tuple of integers and each value "
+        f"is an integer. Report the key that contains the integers {asked} (not necessarily in "
+        "order), its value, and the dictionary it is in."
+    )
+    assert needle.answer == (
+        f"The key that contains the integers {asked} is (141, 623, 616). Its value is 5617 and it "
+        "is in Dictionary [6]."
+    )

@@ -2,41 +2,42 @@
 
 import pytest
 
-from kv_tasks import kv_simple
+from kv_tasks import kv_multi_query, kv_multi_subkey, kv_simple
 from kv_tasks.documents import REQUIRED_FIELDS
 
 RIGHT = "The value of key 2931 is 8364 and it is in Dictionary [32]."
 
 
-def score(response: str) -> tuple[float, float, float]:
-    found = kv_simple.score(response, key=2931, value=8364, dictionary=32)
-    return found["exact_match"], found["value_match"], found["dictionary_match"]
+DOC = {"golds": [{"key": [2931], "value": 8364, "dictionary": 32, "depth": 0.4}]}
+FIELDS = ("exact_match", "value_match", "key_match", "dictionary_match")
+
+
+def score(response: str) -> tuple[float | None, ...]:
+    found = kv_simple.process_results(DOC, [response])
+    return tuple(found[field] for field in FIELDS)
 
 
 @pytest.mark.parametrize(
     ("response", "expected"),
     [
-        (RIGHT, (1.0, 1.0, 1.0)),
-        (f"\n {RIGHT}\nSomething else", (1.0, 1.0, 1.0)),
-        (RIGHT.replace("8364", "8365"), (0.0, 0.0, 1.0)),
-        (RIGHT.replace("2931", "2932"), (0.0, 1.0, 1.0)),
-        (RIGHT.replace("[32]", "[3]"), (0.0, 1.0, 0.0)),
-        (RIGHT.replace("[32]", "[321]"), (0.0, 1.0, 0.0)),
-        ("8364, dictionary 32", (0.0, 1.0, 1.0)),
-        ("18364", (0.0, 0.0, 0.0)),
-        (f"I do not know.\n{RIGHT}", (0.0, 0.0, 0.0)),
-        ("", (0.0, 0.0, 0.0)),
+        (RIGHT, (1.0, 1.0, 1.0, 1.0)),
+        (f"\n {RIGHT}\nSomething else", (1.0, 1.0, 1.0, 1.0)),
+        (RIGHT.replace("8364", "8365"), (0.0, 0.0, 1.0, 1.0)),
+        (RIGHT.replace("2931", "2932"), (0.0, 1.0, 0.0, 1.0)),
+        (RIGHT.replace("[32]", "[3]"), (0.0, 1.0, 1.0, 0.0)),
+        (RIGHT.replace("[32]", "[321]"), (0.0, 1.0, 1.0, 0.0)),
+        ("8364, dictionary 32", (0.0, 1.0, 0.0, 1.0)),
+        ("18364", (0.0, 0.0, 0.0, 0.0)),
+        (f"I do not know.\n{RIGHT}", (0.0, 0.0, 0.0, 0.0)),
+        ("", (0.0, 0.0, 0.0, 0.0)),
     ],
 )
-def test_scores_by_field_on_the_first_line(
-    response: str, expected: tuple[float, float, float]
-) -> None:
+def test_scores_by_field_on_the_first_line(response: str, expected: tuple[float, ...]) -> None:
     assert score(response) == expected
 
 
 def test_the_headline_metric_comes_first_and_is_a_float() -> None:
-    doc = {"key": 2931, "value": 8364, "gold_position": 32}
-    metrics = kv_simple.process_results(doc, [RIGHT])
+    metrics = kv_simple.process_results(DOC, [RIGHT])
     assert next(iter(metrics.items())) == ("exact_match", 1.0)
 
 
@@ -63,3 +64,35 @@ def test_an_engines_seed_does_not_change_the_documents() -> None:
     """The harness merges model arguments, such as vLLM's ``seed``, into the metadata."""
     one, two = (kv_simple.load(dictionaries=8, samples=3, seed=s)["test"]["prompt"] for s in (0, 1))
     assert list(one) == list(two)
+
+
+def test_accuracy_by_depth_counts_a_document_in_its_own_fifth_only() -> None:
+    metrics = kv_simple.process_results(DOC, [RIGHT])
+    fifths = [metrics[f"depth_{n}_of_5"] for n in range(1, 6)]
+    assert fifths == [None, None, 1.0, None, None]
+
+
+def test_several_queries_are_scored_by_share_and_by_the_depth_of_each() -> None:
+    docs = kv_multi_query.load(samples=3, dictionaries=20)["test"]
+    for doc in docs:
+        sentences = doc["answers"][0].split(". ")
+        wrong = ". ".join(
+            [sentences[0].replace("value of key", "value of the key"), *sentences[1:]]
+        )
+        metrics = kv_multi_query.process_results(doc, [wrong])
+        assert metrics["exact_match"] == 0.0
+        assert metrics["value_match"] == metrics["dictionary_match"] == 1.0
+        right = [metrics[f"depth_{n}_of_5"] for n in range(1, 6)]
+        assert min(share for share in right if share is not None) < 1.0
+        assert kv_multi_query.process_results(doc, doc["answers"])["exact_match"] == 1.0
+
+
+def test_a_subkeys_answer_needs_the_keys_own_order() -> None:
+    doc = kv_multi_subkey.load(samples=1)["test"][0]
+    right = doc["answers"][0]
+    key = str(tuple(doc["golds"][0]["key"]))
+    turned = right.replace(key, str(tuple(reversed(doc["golds"][0]["key"]))))
+    assert kv_multi_subkey.process_results(doc, [right])["exact_match"] == 1.0
+    assert kv_multi_subkey.process_results(doc, [turned])["exact_match"] == 0.0
+    assert kv_multi_subkey.process_results(doc, [turned])["value_match"] == 1.0
+    assert kv_multi_subkey.process_results(doc, [turned])["key_match"] == 0.0

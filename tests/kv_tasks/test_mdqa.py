@@ -1,6 +1,10 @@
 """Multi-document questions: the prompt's bytes, the distractors, and the harness's view of both."""
 
+import gzip
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,13 +15,14 @@ from typing import Any
 import pytest
 from lm_eval.tasks import TaskManager
 
-from kv_tasks import mdqa
+from kv_tasks import corpora, mdqa
 from kv_tasks.corpora import corpus as load_corpus
 from kv_tasks.documents import check_document
 from kv_tasks.errors import DataError
 from kv_tasks.normalize import contains_answer
 from kv_tasks.paths import task_configs
 from kv_tasks.questions import Corpus, Question
+from kv_tasks.windows import Window
 
 POSITIONS = (1, 2, 5, 10, 15, 20)
 GROUPS = {
@@ -25,7 +30,7 @@ GROUPS = {
     "mdqa_pos_synth": [f"mdqa_pos_synth_{p:02d}" for p in POSITIONS],
     "mdqa_pos_synth_5docs": [f"mdqa_pos_synth_5docs_{p:02d}" for p in (1, 3, 5)],
 }
-FOREIGN = {"pretrained": "some/model", "max_length": 4096, "dtype": "float32"}
+FOREIGN = {"pretrained": "/no/such/model", "max_length": 4096, "dtype": "float32"}
 CORPORA = ("encyclopedia", "nq-open")
 
 
@@ -154,18 +159,28 @@ def test_a_limit_takes_a_fair_sample() -> None:
 
 
 def test_the_question_that_any_response_answers_is_left_out(shared_data: Path) -> None:
-    corpus = load_corpus("nq-open")
+    corpus = load_corpus("nq-open-all")
     assert len(corpus.questions) == 2655
     left_out = corpus.questions[1451]
     assert "*" in left_out.answers
-    ids = docs("nq-open")["question_id"]
+    ids = docs("nq-open-all")["question_id"]
     everyone = {row.question_id for row in corpus.questions}
     assert everyone - set(ids) == {left_out.question_id}
     assert len(ids) == len(set(ids)) == 2654
 
 
+def test_nothing_that_is_trained_on_is_evaluated(corpus: Corpus) -> None:
+    evaluated = load_corpus("encyclopedia-large") if "ency" in corpus.name else corpus
+    training = load_corpus(f"{corpus.name}-training")
+    for part in ("question_id", "question", "text", "title"):
+        left, right = ({getattr(q, part) for q in c.questions} for c in (evaluated, training))
+        assert not left & right, part
+    assert len(training.questions) >= 650
+    assert not set(training.normalized) & set(evaluated.normalized)
+
+
 def test_gold_texts_that_occur_twice_are_never_shown_twice(shared_data: Path) -> None:
-    rows = load_corpus("nq-open").questions
+    rows = load_corpus("nq-open-all").questions
     assert len(rows) - len({row.text for row in rows}) == 55
 
 
@@ -177,7 +192,7 @@ def test_line_breaks_inside_the_texts_are_kept(shared_data: Path) -> None:
 
 PROMPTS_DIGEST = """
 import hashlib, sys
-from kv_tasks import mdqa
+from kv_tasks import corpora, mdqa
 docs = mdqa.load(corpus=sys.argv[1], documents=20, gold_position=10)["test"]
 text = "\\0".join(map(mdqa.doc_to_text, docs))
 print(len(docs), hashlib.sha256(text.encode()).hexdigest())
@@ -200,26 +215,10 @@ def test_prompts_are_the_same_in_every_process(corpus: Corpus) -> None:
     assert digest("2") == first
 
 
-def test_length_is_counted_on_the_prompt_when_a_tokenizer_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[str] = []
-
-    def words(prompts: Sequence[str], tokenizer: str | None) -> list[int]:
-        asked.append(str(tokenizer))
-        return [len(prompt.split()) for prompt in prompts]
-
-    monkeypatch.setattr(mdqa, "prompt_lengths", words)
-    counted = docs("encyclopedia", documents=5, gold_position=3, tokenizer="some/tokenizer")
-    assert asked == ["some/tokenizer"]
-    assert counted[0]["length"] == len(mdqa.doc_to_text(counted[0]).split())
-    assert docs("encyclopedia")[0]["length"] is None
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"corpus": "wikipedia"}, "'wikipedia': unknown; choose one of nq-open, encyclopedia"),
+        ({"corpus": "wikipedia"}, "'wikipedia': unknown; choose one of nq-open, "),
         ({"gold_position": 21}, "gold_position 21 is outside"),
         ({"gold_position": 0}, "gold_position 0 is outside"),
         ({"documents": 0}, "gold_position 1 of 0 documents"),
@@ -278,9 +277,78 @@ def test_a_group_reports_the_mean_over_questions(group: str) -> None:
     assert reported["best_subspan_em,none"] == pytest.approx(expected)
 
 
-def test_every_yaml_file_of_the_family_is_a_task_or_a_group() -> None:
-    manager = TaskManager(include_path=str(task_configs()), include_defaults=False)
-    folders = [task_configs() / name for name in ("mdqa_pos", "mdqa_pos_synth")]
-    stems = {path.stem for folder in folders for path in folder.glob("*.yaml")}
-    assert stems == {*GROUPS, *(leaf for leaves in GROUPS.values() for leaf in leaves)}
-    assert stems <= set(manager.all_tasks)
+@pytest.fixture
+def retrieved_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> Path:
+    """A file of the published form, whose retrieved documents are invented."""
+    folder = tmp_path / "lost-in-the-middle"
+    folder.mkdir()
+    shutil.copy(shared_data / "lost-in-the-middle" / "nq-open-oracle.jsonl.gz", folder)
+    file = folder / "nq-open-20_total_documents_gold_at_0.jsonl.gz"
+    with gzip.open(file, "wt", encoding="utf-8") as out:
+        for row in load_corpus("nq-open-all").questions:
+            gold = {"title": row.title, "text": row.text, "isgold": True}
+            rest = [
+                {"title": f"Page {n}", "text": f"{row.question} {n}", "isgold": False}
+                for n in range(19)
+            ]
+            line = {"question": row.question, "answers": row.answers, "ctxs": [gold, *rest]}
+            out.write(json.dumps(line) + "\n")
+    monkeypatch.setenv("KV_TASKS_DATA", str(tmp_path))
+    corpora.retrieved.cache_clear()
+    return file
+
+
+def test_retrieved_distractors_keep_their_order_around_the_gold_document(
+    retrieved_file: Path,
+) -> None:
+    made = docs("nq-open", gold_position=5, distractors="retrieved", samples=20)
+    assert made["question_id"] == docs("nq-open", samples=20)["question_id"]
+    for doc in made:
+        lines = mdqa.doc_to_text(doc).split("\n\n", 1)[1].split("\n\nQuestion: ")[0]
+        titles = re.findall(r"^Document \[\d+\]\(Title: (Page \d+)\)", lines, re.MULTILINE)
+        assert titles == [f"Page {n}" for n in range(19)]
+        assert f"Document [5](Title: {doc['title']}) {doc['text']}" in lines
+
+
+def test_a_question_without_retrieved_documents_is_named(retrieved_file: Path) -> None:
+    with gzip.open(retrieved_file, "wt", encoding="utf-8") as out:
+        out.write(json.dumps({"question": "who", "ctxs": [{"isgold": True}]}) + "\n")
+    with pytest.raises(DataError, match="0 retrieved distractors, 19 wanted"):
+        docs("nq-open", distractors="retrieved")
+
+
+def test_a_retrieved_row_without_its_gold_document_is_named_by_line(retrieved_file: Path) -> None:
+    with gzip.open(retrieved_file, "wt", encoding="utf-8") as out:
+        out.write(json.dumps({"question": "who", "ctxs": []}) + "\n")
+    with pytest.raises(DataError, match=r"gold_at_0.jsonl.gz, line 1: .*0 gold passages|-1"):
+        docs("nq-open", distractors="retrieved")
+
+
+@pytest.mark.parametrize("tokens", [1500, 4096])
+def test_a_window_is_filled_alike_at_every_depth(
+    tokens: int, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KV_TASKS_CACHE", str(tmp_path))
+    window = Window(tokens, str(tiny_folder), mdqa.ANSWER_TOKENS)
+    shown = {}
+    for depth in (0.0, 0.5, 1.0):
+        made = mdqa.load(
+            corpus="encyclopedia-large",
+            tokens=tokens,
+            depth=depth,
+            samples=8,
+            tokenizer=str(tiny_folder),
+        )["test"]
+        shown[depth] = made["distractors"][:]
+        for doc in made:
+            documents = len(doc["distractors"]) + 1
+            assert doc["gold_position"] == round(depth * (documents - 1)) + 1
+            assert doc["length"] == window.measure(mdqa.doc_to_text(doc))
+            room = tokens - mdqa.ANSWER_TOKENS - doc["length"]
+            assert 0 <= room < 2 * doc["length"] / documents + 40
+    assert shown[0.0] == shown[0.5] == shown[1.0]
+
+
+def test_a_window_without_a_tokenizer_is_refused() -> None:
+    with pytest.raises(DataError, match="a window of 8192 tokens needs the model's tokenizer"):
+        mdqa.load(corpus="encyclopedia", tokens=8192)

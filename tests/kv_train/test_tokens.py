@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from kv_tasks.dictionaries import contexts, training_rows
 from kv_tasks.errors import DataError, ModelError
+from kv_tasks.training_data import Specification, rows
 from kv_train.tokens import encode
 
 ROW = {
@@ -52,8 +52,8 @@ def test_the_answer_and_its_end_of_turn_are_trained(tiny_tokenizer: Any, name: s
 
 def test_the_prompts_tokens_are_those_of_inference(demo_model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(demo_model)
-    (context,) = contexts(split="train", seed=0, count=1, dictionaries=16, questions=8)
-    for row in training_rows(context, template=True):
+    made = Specification(samples=8, dictionaries=16, questions_per_context=8)
+    for row in rows(made, workers=1):
         encoded = encode(tokenizer, row, name="row", max_length=8192)
         asked = tokenizer.apply_chat_template(
             row["messages"][:1], add_generation_prompt=True, tokenize=True, return_dict=False
