@@ -59,6 +59,9 @@ def data(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Fill a window of tokens instead.")
     ] = None,
+    shortest: Annotated[
+        int | None, typer.Option(min=1, help="Draw each window from here to --tokens.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder or hub name of the model, with --tokens.")
     ] = None,
@@ -91,6 +94,7 @@ def data(
         seed=seed,
         dictionaries=dictionaries,
         tokens=tokens,
+        shortest=shortest,
         tokenizer=tokenizer,
         questions_per_context=questions_per_context,
         placement=placement,

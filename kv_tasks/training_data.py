@@ -9,6 +9,7 @@ One row of the default form, chat messages (a context's rows share ``context_id`
 
 import itertools
 import os
+import random
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,6 +28,8 @@ Form = Literal["messages", "prompt-completion", "openai"]
 # What the authors put before every sample of their OpenAI fine-tuning files.
 OPENAI_SYSTEM = "Write a response that appropriately completes the request."
 _CHUNK = 8
+# Tokens below which a second process costs more than it saves: it loads the tokenizer anew.
+_WORTH_PROCESSES = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Specification:
         seed: of the training stream.
         dictionaries: lines of a haystack; None for the paper's number. Not with ``tokens``.
         tokens: window that prompt, chat template and answer fill.
+        shortest: with ``tokens``: each haystack's window is drawn uniformly from here up.
         tokenizer: folder or hub name; needed with ``tokens``.
         questions_per_context: questions that share a haystack.
         placement: see :func:`kv_tasks.dictionaries.contexts`.
@@ -50,6 +54,7 @@ class Specification:
     seed: int = 0
     dictionaries: int | None = None
     tokens: int | None = None
+    shortest: int | None = None
     tokenizer: str | None = None
     questions_per_context: int = 1
     placement: Placement = "paper"
@@ -64,6 +69,10 @@ class Specification:
         if (self.tokens is None) != (self.tokenizer is None):
             given, lacking = ("tokens", "tokenizer") if self.tokens else ("tokenizer", "tokens")
             raise UsageError(f"{given} without {lacking}: a window of tokens needs both")
+        if self.shortest is not None and not 1 <= self.shortest <= (self.tokens or 0):
+            raise UsageError(
+                f"shortest {self.shortest}: choose 1 to the longest window, tokens {self.tokens}"
+            )
         if self.tokens is not None and self.dictionaries is not None:
             raise UsageError(
                 f"dictionaries {self.dictionaries} and tokens {self.tokens}: choose one, a window "
@@ -76,12 +85,14 @@ class Specification:
         """The number of haystacks."""
         return self.samples // self.questions_per_context
 
-    @property
-    def window(self) -> Window | None:
-        """The window of tokens, if the haystacks are to fill one."""
-        if self.tokens is None or self.tokenizer is None:
-            return None
-        return Window(self.tokens, self.tokenizer, kind_of(self.kind).answer_tokens)
+    def window(self, index: int) -> Window:
+        """Return the window of haystack number ``index``."""
+        assert self.tokens is not None and self.tokenizer is not None
+        tokens = self.tokens
+        if self.shortest is not None:
+            rng = random.Random(f"window:{self.seed}:{index}")
+            tokens = rng.randint(self.shortest, self.tokens)
+        return Window(tokens, self.tokenizer, kind_of(self.kind).answer_tokens)
 
 
 def generate(specification: Specification, *, workers: int = 1) -> Iterator[Context]:
@@ -95,7 +106,7 @@ def generate(specification: Specification, *, workers: int = 1) -> Iterator[Cont
         UsageError, DataError, ModelError: when a haystack cannot hold what is asked.
     """
     kind = kind_of(specification.kind)
-    if specification.window is None:
+    if specification.tokens is None:
         yield from contexts(
             kind,
             split="train",
@@ -107,7 +118,7 @@ def generate(specification: Specification, *, workers: int = 1) -> Iterator[Cont
         )
         return
     starts = range(0, specification.contexts, _CHUNK)
-    if workers == 1 or len(starts) == 1:
+    if workers == 1 or specification.contexts * specification.tokens < _WORTH_PROCESSES:
         for start in starts:
             yield from _chunk(specification, start)
         return
@@ -125,20 +136,21 @@ def generate(specification: Specification, *, workers: int = 1) -> Iterator[Cont
 
 
 def _chunk(specification: Specification, start: int) -> list[Context]:
-    window = specification.window
-    assert window is not None
-    made = fitted_contexts(
-        kind_of(specification.kind),
-        window,
-        split="train",
-        seed=specification.seed,
-        count=min(_CHUNK, specification.contexts - start),
-        questions=specification.questions_per_context,
-        placement=specification.placement,
-        template=specification.template,
-        start=start,
-    )
-    return [fitted.context for fitted in made]
+    return [
+        fitted.context
+        for index in range(start, min(start + _CHUNK, specification.contexts))
+        for fitted in fitted_contexts(
+            kind_of(specification.kind),
+            specification.window(index),
+            split="train",
+            seed=specification.seed,
+            count=1,
+            questions=specification.questions_per_context,
+            placement=specification.placement,
+            template=specification.template,
+            start=index,
+        )
+    ]
 
 
 def rows(

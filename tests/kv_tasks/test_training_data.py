@@ -79,6 +79,7 @@ def test_even_placement_gives_every_depth_its_share() -> None:
         ({"tokens": 4096, "dictionaries": None}, "tokens without tokenizer"),
         ({"tokenizer": "some/model"}, "tokenizer without tokens"),
         ({"tokens": 4096, "tokenizer": "some/model"}, "dictionaries 12 and tokens 4096"),
+        ({"shortest": 4096}, "shortest 4096: choose 1 to the longest window, tokens None"),
         ({"kind": "double"}, "kind 'double': unknown; choose one of simple, multi-subkey"),
         ({"questions_per_context": 13, "samples": 13}, "need 13 dictionaries or more, found 12"),
     ],
@@ -101,7 +102,10 @@ def test_the_command_writes_the_papers_number_of_dictionaries(kind: str, tmp_pat
         assert haystack.count("\nDictionary [") == KINDS[kind].dictionaries
 
 
-def test_a_file_is_the_same_for_any_number_of_processes(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_file_is_the_same_for_any_number_of_processes(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kv_tasks.training_data._WORTH_PROCESSES", 0)
     window = ("--samples", "20", "--tokens", "700", "--tokenizer", str(tiny_folder))
     one = write(tmp_path / "one.jsonl", *window, "--workers", "1")
     two = write(tmp_path / "two.jsonl", *window, "--workers", "2")
@@ -109,6 +113,15 @@ def test_a_file_is_the_same_for_any_number_of_processes(tiny_folder: Path, tmp_p
     measure = Window(700, str(tiny_folder), KINDS["simple"].answer_tokens).measure
     lengths = [measure(line["messages"][0]["content"]) for line in one]
     assert all(500 < length <= 700 - 64 for length in lengths)
+
+
+def test_windows_are_drawn_from_the_shortest_to_the_longest(tiny_folder: Path) -> None:
+    made = Specification(samples=30, tokens=1500, shortest=500, tokenizer=str(tiny_folder))
+    windows = [made.window(index).tokens for index in range(30)]
+    assert 500 <= min(windows) < 700 < 1300 < max(windows) <= 1500
+    for index, line in enumerate(rows(made, workers=1)):
+        length = made.window(index).measure(line["messages"][0]["content"])
+        assert windows[index] - 250 < length <= windows[index] - 64
 
 
 def test_a_failed_command_leaves_no_file(tmp_path: Path) -> None:
