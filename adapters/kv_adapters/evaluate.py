@@ -8,7 +8,6 @@ is finished and never mixes results of changed inputs.
 
 import hashlib
 import json
-import logging
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import Backend, BackendName, Settings, open_backend
+from kv_adapters.task_names import single_protocol
 from kv_adapters.verify import refuse_broken
 from kv_tasks import console, registration
 from kv_tasks.errors import RunError, UsageError
@@ -107,7 +107,6 @@ def evaluate(request: Request) -> list[Path]:
         console.note(
             f"starting {request.backend} once, for the base and {len(adapters)} adapter(s)"
         )
-        _hush_harness()
         settings = Settings(base, adapters, max_length=request.max_length, seed=request.seed)
         backend = open_backend(request.backend, settings)
         for unit in open_units:
@@ -140,7 +139,7 @@ def plan(request: Request, base: Path, adapters: Sequence[Path]) -> list[Unit]:
             versions=versions,
         )
         for adapter in [None, *adapters]
-        for task in request.tasks
+        for task in single_protocol(request.tasks)
     ]
 
 
@@ -170,13 +169,6 @@ def _task_manager(base: Path, request: Request) -> Any:
     registered = registration.status().state == "current"
     include = None if registered else str(task_configs())
     return TaskManager(include_path=include, metadata=metadata)
-
-
-def _hush_harness() -> None:
-    """Drop the harness's hint on metadata, which it repeats at every load of a custom data set."""
-    logging.getLogger("lm_eval.api.task").addFilter(
-        lambda record: "Custom kwargs can be passed" not in record.getMessage()
-    )
 
 
 def _check_names(tasks: Any, names: Sequence[str]) -> None:

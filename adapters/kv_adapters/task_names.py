@@ -1,0 +1,45 @@
+"""Which task names are this project's, and groups that mix them with the harness's own.
+
+A group is evaluated in one pass, with or without the chat template. One that holds tasks of
+both kinds is therefore evaluated member by member.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kv_tasks.paths import task_configs
+
+
+def single_protocol(names: Sequence[str]) -> list[str]:
+    """Return task names, each mixed group replaced by its members, each name once."""
+    found: dict[str, None] = {}
+    for name in names:
+        mixed = _kinds(name) == {"own", "harness"}
+        found |= dict.fromkeys(single_protocol(_members(name)) if mixed else [name])
+    return list(found)
+
+
+def _kinds(name: str) -> set[str]:
+    """Return what the tasks of a name are: ``own``, ``harness``, or both."""
+    config = _config(name)
+    if config is None:
+        return {"harness"}
+    if "group" not in config:
+        return {"own"}
+    return {kind for member in _members(name) for kind in _kinds(member)}
+
+
+def _members(name: str) -> list[str]:
+    config = _config(name) or {}
+    return [m if isinstance(m, str) else m.get("task", m.get("group")) for m in config["task"]]
+
+
+def _config(name: str) -> dict[str, Any] | None:
+    """Return the YAML of one of our tasks or groups, None for a name that is not ours."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    file = next(iter(task_configs().glob(f"*/{name}.yaml")), None)
+    if file is None:
+        return None
+    config: dict[str, Any] = load_yaml(file, resolve_func=False)
+    return config
