@@ -7,6 +7,7 @@ of any run is a subtraction, however long it is and however many documents share
 
 import itertools
 import random
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -31,6 +32,8 @@ DEPTHS: dict[Dispersion, float | None] = {
 STARTS = 4096
 _BLOCK = 256
 
+_PIECE = re.compile(r"\w+|[^\w\s]|\n")
+
 Cost = Callable[[str, Sequence[str]], list[int]]
 
 
@@ -52,11 +55,11 @@ class Stream:
         starts: int = STARTS,
         longest: int | None = None,
     ) -> None:
-        """Args as the attributes.
+        """Keep what is needed to make units later.
 
         Args:
             units: as many as there may ever be.
-            cost: of units, given the separator's and the unit in front of the first.
+            cost: of units, given the unit in front of the first.
             separator: between two units.
             name: for error messages.
             starts: possible beginnings of a run.
@@ -72,31 +75,48 @@ class Stream:
         self._sums = [0]
 
     def run(self, start: int, count: int) -> list[str]:
-        """Return ``count`` units from ``start`` on that :meth:`fitting` has found."""
+        """Return ``count`` units from ``start`` on.
+
+        Raises:
+            DataError: when there are not so many.
+        """
+        self._make(start + count)
         return self._units[start : start + count]
 
     def cost(self, start: int, count: int) -> int:
         """Return what ``count`` units from ``start`` on cost together."""
+        self._count(start + count)
         return self._sums[start + count] - self._sums[start]
 
     def fitting(self, start: int, room: int) -> int:
-        """Return how many units from ``start`` on cost at most ``room``; the next is made too.
+        """Return how many units from ``start`` on cost at most ``room``.
 
         Raises:
             DataError: when there are not enough units to fill the room.
         """
-        while len(self._units) <= start or self._sums[-1] - self._sums[start] <= room:
-            new = list(itertools.islice(self._more, _BLOCK))
-            if not new:
-                raise self._too_short()
-            before = self._units[-1] if self._units else ""
-            for cost in self._cost(before, new):
-                self._sums.append(self._sums[-1] + cost)
-            self._units += new
+        self._count(start)
+        while self._sums[-1] - self._sums[start] <= room:
+            self._count(len(self._sums))
         count = bisect_right(self._sums, self._sums[start] + room) - 1 - start
         if self._longest is not None and count > self._longest:
             raise self._too_short()
         return count
+
+    def _make(self, count: int) -> None:
+        """Have ``count`` units, and a few more to spare."""
+        if count > len(self._units):
+            self._units += itertools.islice(self._more, count - len(self._units) + _BLOCK)
+            if count > len(self._units):
+                raise self._too_short()
+
+    def _count(self, count: int) -> None:
+        """Have the costs of ``count`` units, and of those that are there to spare."""
+        done = len(self._sums) - 1
+        if count > done:
+            self._make(count)
+            before = self._units[done - 1] if done else ""
+            for cost in self._cost(before, self._units[done:]):
+                self._sums.append(self._sums[-1] + cost)
 
     def _too_short(self) -> DataError:
         have = self._longest if self._longest is not None else len(self._units)
@@ -106,60 +126,59 @@ class Stream:
         )
 
 
-def characters(before: str, units: Sequence[str]) -> list[int]:
-    """Return the number of characters of each unit, its separator included."""
-    return [len(unit) + 1 for unit in units]
+def pieces(text: str) -> int:
+    """Return how many words, punctuation marks and line breaks a text has."""
+    return sum(1 for _ in _PIECE.finditer(text))
 
 
-def tokens(tokenizer: str, separator: str) -> Cost:
-    """Return a cost that is the tokens a unit adds to the unit in front of it."""
+def _cost(tokenizer: str | None, separator: str) -> Cost:
+    """Return a cost in pieces or, of a tokenizer, in tokens; the separator is included."""
+    if tokenizer is None:
+        return lambda before, units: [pieces(separator + unit) for unit in units]
+    counter = load_tokenizer(tokenizer)
 
-    def cost(before: str, units: Sequence[str]) -> list[int]:
+    def added_tokens(before: str, units: Sequence[str]) -> list[int]:
         earlier = [before, *units[:-1]]
         pairs = [f"{one}{separator}{two}" for one, two in zip(earlier, units, strict=True)]
-        alone = count_tokens(load_tokenizer(tokenizer), earlier)
-        both = count_tokens(load_tokenizer(tokenizer), pairs)
+        alone, both = count_tokens(counter, earlier), count_tokens(counter, pairs)
         return [n - m for n, m in zip(both, alone, strict=True)]
 
-    return cost
+    return added_tokens
 
 
-@lru_cache(maxsize=16)
-def stream(
-    padding: PaddingType, kind: Kind, seed: int, text: str | None, tokenizer: str | None
-) -> Stream:
-    """Return the padding of a type, counted in tokens or, without a tokenizer, in characters.
+@lru_cache(maxsize=8)
+def resampled(kind: Kind, seed: int, tokenizer: str | None) -> Stream:
+    """Return the padding ``same``: paragraphs of other problems of a kind.
 
     Args:
-        padding: ``same``: paragraphs of other problems of the kind; ``books``: running text.
-        kind: of the problem that is padded; matters for ``same`` only.
-        seed: of the generated padding.
-        text: the user's text file in place of generated running text.
-        tokenizer: folder or hub name.
+        kind: of the problem that is padded.
+        seed: of the other problems.
+        tokenizer: folder or hub name; without one, costs are pieces.
+    """
+    units = padding_paragraphs(kind, seed)
+    return Stream(units, _cost(tokenizer, "\n"), separator="\n", name=f"padding same, {kind}")
+
+
+@lru_cache(maxsize=4)
+def running_text(text: str | None, seed: int, tokenizer: str | None) -> Stream:
+    """Return the padding ``books``: sentences of the user's text file, or generated ones.
+
+    Args:
+        text: UTF-8 text file; None for generated sentences.
+        seed: of the generated sentences.
+        tokenizer: folder or hub name; without one, costs are pieces.
 
     Raises:
-        DataError: when the text file cannot be read or holds no usable sentence.
+        DataError: when the file cannot be read or holds no usable sentence.
     """
-    separator = "\n" if padding == "same" else " "
-    cost = characters if tokenizer is None else tokens(tokenizer, separator)
-    if padding == "same":
-        units = padding_paragraphs(kind, seed)
-        return Stream(units, cost, separator=separator, name=f"padding same of {kind}")
+    cost = _cost(tokenizer, " ")
     if text is None:
-        units = generated(f"flenqa-books:{seed}")
-        return Stream(units, cost, separator=separator, name="padding books")
+        return Stream(generated(f"flenqa-books:{seed}"), cost, separator=" ", name="padding books")
     found = from_file(Path(text), [word for part in names("key") for word in part])
-    if not found:
-        raise DataError(f"padding_text {text}: no sentence in it; name a .txt file with text")
-    return Stream(
-        # A run that reaches the end of the file goes on at its beginning.
-        itertools.chain(found, found),
-        cost,
-        separator=separator,
-        name=f"padding_text {text}",
-        starts=len(found),
-        longest=len(found),
-    )
+    # A run that reaches the end of the file goes on at its beginning.
+    both = itertools.chain(found, found)
+    file = f"padding_text {text}"
+    return Stream(both, cost, separator=" ", name=file, starts=len(found), longest=len(found))
 
 
 def places(dispersion: Dispersion, units: int, draws: Sequence[float]) -> list[int]:

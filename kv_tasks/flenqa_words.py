@@ -7,8 +7,7 @@ the first. No sentence adds to the key sentence. The names are common ones, of o
 
 # Split between key facts and padding by kv_tasks.flenqa_problems: neighbours in the alphabet
 # go to different sides, so that neither side is told by its letters.
-FIRST_NAMES = tuple(
-    """
+_FIRST_NAMES = """
     Aaron Abigail Adam Agnes Alan Albert Alexander Alfred Alice Alicia Allison Amanda Amelia
     Amy Andrea Andrew Angela Anna Anthony Arthur Audrey Barbara Beatrice Benjamin Bernard
     Beth Bradley Brandon Brenda Brian Bridget Caleb Cameron Carl Carolyn Catherine Cecilia Charles
@@ -24,11 +23,9 @@ FIRST_NAMES = tuple(
     Nigel Nora Norman Olivia Oscar Owen Pamela Patricia Patrick Paul Peter Philip Rachel Ralph
     Raymond Rebecca Richard Robert Roger Ronald Rosemary Russell Ruth Samantha Samuel Sandra Sarah
     Sebastian Sharon Simon Sophie Stanley Stella Stephen Stuart Susan Sylvia Teresa Theodore Thomas
-    Timothy Tobias Tracy Vanessa Veronica Victoria Vincent Virginia Walter Wendy William Yvonne
-    """.split()
-)
-SURNAMES = tuple(
-    """
+    Timothy Tobias Tracy Vanessa Veronica Victoria Vincent Walter Wendy William Yvonne
+"""
+_SURNAMES = """
     Abbott Adams Aldridge Allen Anderson Andrews Armstrong Arnold Atkinson Bailey Barker Barnett
     Barton Beckett Benson Bentley Blackwell Bowen Bradshaw Brennan Briggs Bryant Buckley Burgess
     Burke Burton Caldwell Campbell Carlson Carroll Chandler Clarke Clayton Coleman Collins Connolly
@@ -36,18 +33,19 @@ SURNAMES = tuple(
     Edwards Elliott Ellis Emerson Erickson Evans Ferguson Fitzgerald Fleming Fletcher Forbes Foster
     Fraser Freeman Gallagher Gardner Garrett Gibson Gilmore Goodwin Graham Gregson Griffin Hamilton
     Hammond Hansen Hardwick Harper Harris Harrison Hawkins Henderson Hewitt Higgins Hoffman Holloway
-    Hopkins Houston Hudson Hughes Hutchinson Jackson Jacobs Jenkins Jennings Jensen Johnson Johnston
-    Kelly Kendall Kennedy Kirby Lambert Larson Lawson Leonardson Lindsay Lloyd Logan Lowell Lynch
+    Hopkins Hudson Hughes Hutchinson Jackson Jacobs Jenkins Jennings Jensen Johnson Johnston
+    Kelly Kendall Kennedy Kirby Lambert Larson Lawson Lindsay Lloyd Logan Lowell Lynch
     MacDonald Maddox Maloney Manning Marshall Mathews Maxwell McCarthy McKenzie Meredith Middleton
     Mitchell Montgomery Morgan Morris Morrison Murphy Murray Nelson Newman Nicholson Norton
-    O'Brien O'Connor Olsen Osborne Palmer Parker Patterson Pearson Perkins Perry Peterson Phillips
+    Olsen Osborne Palmer Parker Patterson Pearson Perkins Perry Peterson Phillips
     Porter Powell Preston Quinn Ramsey Reynolds Richardson Riley Roberts Robertson Robinson Rogers
     Ross Rowland Ryan Sanders Saunders Sawyer Schmidt Shaw Sheldon Simmons Simpson Sinclair Slater
     Spencer Stevens Stevenson Stewart Sullivan Sutton Thompson Thornton Tucker Turner Underwood
     Vaughan Wallace Walsh Walton Warren Watkins Watson Webster Whitaker Wilkinson Williams Willis
     Wilson Winslow Woodward Wright
-    """.split()
-)
+"""
+FIRST_NAMES = tuple(_FIRST_NAMES.split())
+SURNAMES = tuple(_SURNAMES.split())
 
 # Every one is transitive, and excludes its inverse.
 COMPARATIVES = (
@@ -125,14 +123,14 @@ ADJECTIVES = (
 COMPARISON_SENTENCES = (
     "Nobody who has met the two of them would claim the opposite.",
     "Ask anyone in the street, and you will hear that {fact}.",
-    "When {first} and {second} are compared in this respect, there is no doubt about the result.",
+    "Compared in this respect, {first} and {second} leave no doubt about the result.",
     "The comparison between {first} and {second} has been made many times, always with one result.",
     "It was so in spring, it was so in autumn, and nothing about it has changed since.",
     "Their neighbours settled the question long ago and agreed that {fact}.",
     "It takes no measuring and no record to see it, for it is plain at first sight.",
     "Whoever writes about {first} sooner or later mentions that {fact}.",
     "The matter is so well known that people hardly speak of it any more.",
-    "Even {second} has never disputed it, and would say the same to anyone who asks.",
+    "Not even {second} has ever disputed it, and anyone who asks is told the same.",
 )
 ROOM_SENTENCES = (
     "Every visitor notices at once that {fact}.",

@@ -187,7 +187,7 @@ def test_a_window_gives_the_same_documents_from_the_cache(
 
 def test_the_harness_arguments_name_the_tokenizer_that_counts(tokenizer: str) -> None:
     by_model = docs(tokens=2048, samples=2, pretrained=tokenizer)
-    by_name = docs(tokens=2048, samples=2, pretrained="else", tokenizer=tokenizer)
+    by_name = docs(tokens=2048, samples=2, tokenizer=tokenizer)
     assert by_model["mixin"] == by_name["mixin"]
     with pytest.raises(DataError, match="a window of 2048 tokens needs the model's tokenizer"):
         docs(tokens=2048)
