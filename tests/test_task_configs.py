@@ -16,7 +16,13 @@ FILES = sorted(task_configs().rglob("*.yaml"))
 CONFIGS = {path.stem: load_yaml(path) for path in FILES}
 LEAVES = {name: config for name, config in CONFIGS.items() if "group" not in config}
 GROUPS = {name: config for name, config in CONFIGS.items() if "group" in config}
-BUDGETS = {"kv_simple": 64, "kv_sweep": 64, "kv_multi_subkey": 96, "kv_multi_query": 256}
+BUDGETS = {
+    "kv_simple": 64,
+    "kv_sweep": 64,
+    "kv_multi_subkey": 96,
+    "kv_multi_query": 256,
+    "flenqa_synth": 400,
+}
 
 
 def answer_tokens(config: dict[str, Any]) -> int:
