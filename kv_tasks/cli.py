@@ -108,6 +108,17 @@ def data(
     _print(out)
 
 
+@app.command()
+def upstream(
+    family: Annotated[str, typer.Argument(help="mdqa_pos, kv_simple or flenqa.")],
+    out: Annotated[Path, typer.Option(help="Folder that gets a folder of the family's name.")],
+) -> None:
+    """Write a family as a folder for the harness's own tree, free of this package."""
+    from kv_tasks.upstream import write
+
+    _print(write(family, out))
+
+
 def _describe(found: Status) -> str:
     line = f"{found.state}: {found.folder}"
     if found.state == "stale":

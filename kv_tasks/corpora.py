@@ -88,7 +88,7 @@ CORPORA: dict[str, Callable[[], tuple[Question, ...]]] = {
 
 
 @cache
-def corpus(name: str) -> Corpus:
+def load_corpus(name: str) -> Corpus:
     """Return a corpus by name, read and normalized once a process.
 
     Raises:

@@ -84,7 +84,7 @@ class Kind(ABC):
     """What the dictionaries hold and how it is asked for.
 
     Attributes:
-        name: as ``kv-tasks data --kind`` and recipes give it.
+        name: of the kind; part of the seed of everything random.
         dictionaries: the paper's number, about 4,000 tokens where digits are split.
         golds_per_question: pairs that one question asks for, each of another dictionary.
         answer_tokens: enough for an answer with any tokenizer.

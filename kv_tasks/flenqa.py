@@ -24,7 +24,7 @@ import datasets
 from kv_tasks.documents import document
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa_data import DEPTHS, SETS, facts_field, rows
-from kv_tasks.flenqa_scores import accuracy, category, early_response, fact_coverage
+from kv_tasks.flenqa_scores import OTHER, accuracy, category, early_response, fact_coverage
 from kv_tasks.registration import refuse_stale
 
 ANSWER_TOKENS = 400
@@ -116,17 +116,22 @@ def load(
 def _balanced(chosen: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return rows so that every part holds the sets, labels and paddings equally often.
 
-    The problems come in one random order, which is that of every length.
+    The problems come in one random order, which is that of every length. Each padding (and
+    dispersion) begins at another problem: few documents ask as many problems as they can.
     """
     problems = sorted({int(row["global_sample_id"]) for row in chosen})
     random.Random("flenqa-order").shuffle(problems)
     rank = {problem: place for place, problem in enumerate(problems)}
     strata: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in sorted(chosen, key=lambda row: rank[int(row["global_sample_id"])]):
-        kind = (row["padding_type"], str(row["label"]), row["dispersion"], row["dataset"])
+        kind = (row["padding_type"], row["dispersion"], str(row["label"]), row["dataset"])
         strata.setdefault(kind, []).append(row)
-    turns = zip_longest(*(strata[kind] for kind in sorted(strata)))
-    return [row for row in chain.from_iterable(turns) if row is not None]
+    versions = sorted({kind[:2] for kind in strata})
+    turned = []
+    for stratum, rows_of in sorted(strata.items(), key=lambda item: item[0]):
+        start = versions.index(stratum[:2]) * len(rows_of) // len(versions)
+        turned.append(rows_of[start:] + rows_of[:start])
+    return [row for row in chain.from_iterable(zip_longest(*turned)) if row is not None]
 
 
 def document_of(row: Mapping[str, Any], *, depth: float | None) -> dict[str, Any]:
@@ -181,7 +186,7 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     """
     right = accuracy(results[0], doc["label"])
     own = {f"acc_{name}": right if doc["dataset"] == key else None for key, name in SETS.items()}
-    return {"acc": right, "other": float(category(results[0]) == "none"), **own}
+    return {"acc": right, "other": float(category(results[0]) == OTHER), **own}
 
 
 def process_results_cot(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float | None]:

@@ -41,9 +41,14 @@ def rows() -> Iterator[dict[str, Any]]:
 def _unzipped(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if Path(name).name == MEMBER]
+            # Under whatever name: what the source calls its member is not documented.
+            names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
+            names = [name for name in names if not name.startswith("__MACOSX/")]
             if len(names) != 1:
-                raise DataError(f"{path}: holds {archive.namelist()}, expected one {MEMBER}")
+                raise DataError(
+                    f"{path}: holds {archive.namelist()}, expected one file of JSON lines; "
+                    "fetch the file again"
+                )
             return archive.read(names[0])
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not a zip file ({error}); fetch the file again") from error
@@ -51,8 +56,8 @@ def _unzipped(path: Path) -> bytes:
 
 def _check(row: Mapping[str, Any], where: str) -> None:
     """Raise DataError when a row is not of the published form."""
-    for field in ("mixin", "assertion/question"):
-        if not isinstance(row.get(field), str):
+    for field in ("mixin", "assertion/question", "padding_type"):
+        if not row.get(field) or not isinstance(row[field], str):
             raise DataError(f"{where}: {field} is {row.get(field)!r}, expected text")
     choices: dict[str, tuple[str, ...]] = {
         "dataset": tuple(SETS),
@@ -67,8 +72,11 @@ def _check(row: Mapping[str, Any], where: str) -> None:
         if not str(row.get(field)).isdecimal():
             raise DataError(f"{where}: {field} is {row.get(field)!r}, expected a number")
     facts = row.get(facts_field(row))
-    if not isinstance(facts, list) or not facts:
+    if not isinstance(facts, list) or not facts or not all(isinstance(f, str) for f in facts):
         raise DataError(f"{where}: {facts_field(row)} is {facts!r}, expected a list of texts")
+    # RuleTaker's rule stands nowhere else in the prompt; without it there is nothing to derive.
+    if facts_field(row) == "statement" and not row.get("rule"):
+        raise DataError(f"{where}: rule is {row.get('rule')!r}, expected text or a list of texts")
 
 
 def facts_field(row: Mapping[str, Any]) -> str:

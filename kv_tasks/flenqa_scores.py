@@ -9,6 +9,8 @@ from collections.abc import Sequence
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 # The source looks this far into a response for an answer given before its reasons.
 EARLY_CHARACTERS = 10
+# The source's name for a response with neither word. Longer than EARLY_CHARACTERS, so never early.
+OTHER = "other/refused"
 
 
 def normalize(text: str) -> str:
@@ -17,14 +19,14 @@ def normalize(text: str) -> str:
 
 
 def category(response: str) -> str:
-    """Return ``true`` or ``false``, whichever occurs last in a response; ``none`` for neither.
+    """Return ``true`` or ``false``, whichever occurs last in a response; OTHER for neither.
 
     "Not true" is false first. The words are substrings: "untrue" is true.
     """
     text = normalize(response).replace("not true", "false")
     true, false = text.rfind("true"), text.rfind("false")
     if true == false:
-        return "none"
+        return OTHER
     return "true" if true > false else "false"
 
 
@@ -36,7 +38,7 @@ def accuracy(response: str, label: str) -> float:
 def fact_coverage(response: str, facts: Sequence[str]) -> float:
     """Return the share of the key facts that a response repeats word for word.
 
-    The source reports their number; every problem has two.
+    The source reports their number, and halves it in its plot: every problem has two.
     """
     text = normalize(response)
     return sum(normalize(fact) in text for fact in facts) / len(facts)
@@ -45,6 +47,6 @@ def fact_coverage(response: str, facts: Sequence[str]) -> float:
 def early_response(response: str) -> float:
     """Return 1.0 when the response's category stands among its first ten characters.
 
-    A response that begins with "not true" is false, and not early: the word is not there.
+    A response that begins with "not true" is false, and not early: the word "false" is not there.
     """
     return float(category(response) in normalize(response)[:EARLY_CHARACTERS])

@@ -19,7 +19,7 @@ from kv_tasks.scores import by_depth
 from kv_tasks.windows import window
 
 
-def load(
+def load_kind(
     kind: Kind,
     *,
     samples: int,
@@ -51,21 +51,49 @@ def load(
             tokenizer or is too short.
     """
     refuse_stale(config_source)
-    settings: dict[str, Any] = {"split": "eval", "seed": data_seed, "placement": placement}
+    settings: dict[str, Any] = {"samples": samples, "placement": placement, "template": template}
     if tokens is None:
-        lines = kind.dictionaries if dictionaries is None else dictionaries
-        made = contexts(kind, count=samples, dictionaries=lines, **settings)
-        rows = [_document(context, template=template) for context in made]
-        return {"test": datasets.Dataset.from_list(rows)}
+        count = dictionaries or kind.dictionaries
+        rows = kind_rows(kind, dictionaries=count, data_seed=data_seed, **settings)
+        return {"test": datasets.Dataset.from_list(list(rows))}
     name = ModelArguments.of(metadata).tokenizer
     wanted = window(tokens, name, answer_tokens=kind.answer_tokens, task=f"kv_{kind.name}")
 
     def build() -> Iterator[dict[str, Any]]:
-        for fitted in fitted_contexts(kind, wanted, count=samples, template=template, **settings):
+        for fitted in fitted_contexts(
+            kind,
+            wanted,
+            split="eval",
+            seed=data_seed,
+            count=samples,
+            placement=placement,
+            template=template,
+        ):
             yield _document(fitted.context, template=template, length=fitted.length)
 
-    key = {"kind": kind.name, "samples": samples, "template": template, **settings}
+    key = {"kind": kind.name, "data_seed": data_seed, **settings}
     return {"test": cached_rows(key, wanted, build)}
+
+
+def kind_rows(
+    kind: Kind,
+    *,
+    samples: int,
+    dictionaries: int,
+    data_seed: int,
+    placement: Placement,
+    template: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield the documents of haystacks of a number of dictionaries; see :func:`load_kind`."""
+    for context in contexts(
+        kind,
+        split="eval",
+        seed=data_seed,
+        count=samples,
+        dictionaries=dictionaries,
+        placement=placement,
+    ):
+        yield _document(context, template=template)
 
 
 def _document(context: Context, *, template: bool, length: int | None = None) -> dict[str, Any]:
@@ -102,7 +130,7 @@ def document_of(context: Context, needle: Needle, *, length: int | None) -> dict
     )
 
 
-def score(kind: Kind, response: str, doc: dict[str, Any]) -> dict[str, float | None]:
+def score_kind(kind: Kind, response: str, doc: dict[str, Any]) -> dict[str, float | None]:
     """Score a raw response by its first line that is not empty.
 
     Returns:

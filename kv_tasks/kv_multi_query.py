@@ -23,8 +23,8 @@ from typing import Any
 
 import datasets
 
-from kv_tasks import kv_documents
 from kv_tasks.dictionaries import Gold, Needle
+from kv_tasks.kv_documents import load_kind, score_kind
 from kv_tasks.kv_simple import Simple, sentence
 
 QUESTION = (
@@ -54,10 +54,10 @@ MULTI_QUERY = MultiQuery()
 
 
 def load(**metadata: Any) -> dict[str, datasets.Dataset]:
-    """Build the task's documents, see :func:`kv_tasks.kv_documents.load`."""
-    return kv_documents.load(MULTI_QUERY, **metadata)
+    """Build the task's documents, see :func:`kv_tasks.kv_documents.load_kind`."""
+    return load_kind(MULTI_QUERY, **metadata)
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
-    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score`."""
-    return kv_documents.score(MULTI_QUERY, results[0], doc)
+    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score_kind`."""
+    return score_kind(MULTI_QUERY, results[0], doc)

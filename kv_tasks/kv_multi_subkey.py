@@ -25,7 +25,6 @@ from typing import Any
 
 import datasets
 
-from kv_tasks import kv_documents
 from kv_tasks.dictionaries import (
     Dictionary,
     Gold,
@@ -37,6 +36,7 @@ from kv_tasks.dictionaries import (
     digits,
     distinct,
 )
+from kv_tasks.kv_documents import load_kind, score_kind
 
 SUBKEY_DIGITS = (3,)
 VALUE_DIGITS = (4,)
@@ -145,10 +145,10 @@ MULTI_SUBKEY = MultiSubkey()
 
 
 def load(**metadata: Any) -> dict[str, datasets.Dataset]:
-    """Build the task's documents, see :func:`kv_tasks.kv_documents.load`."""
-    return kv_documents.load(MULTI_SUBKEY, **metadata)
+    """Build the task's documents, see :func:`kv_tasks.kv_documents.load_kind`."""
+    return load_kind(MULTI_SUBKEY, **metadata)
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
-    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score`."""
-    return kv_documents.score(MULTI_SUBKEY, results[0], doc)
+    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score_kind`."""
+    return score_kind(MULTI_SUBKEY, results[0], doc)

@@ -11,7 +11,6 @@ from typing import Any
 
 import datasets
 
-from kv_tasks import kv_documents
 from kv_tasks.dictionaries import (
     Dictionary,
     Gold,
@@ -23,6 +22,7 @@ from kv_tasks.dictionaries import (
     digits,
     distinct,
 )
+from kv_tasks.kv_documents import load_kind, score_kind
 
 DIGITS = (3, 4)
 SIZES = (3, 4)
@@ -91,10 +91,10 @@ SIMPLE = Simple()
 
 
 def load(**metadata: Any) -> dict[str, datasets.Dataset]:
-    """Build the task's documents, see :func:`kv_tasks.kv_documents.load`."""
-    return kv_documents.load(SIMPLE, **metadata)
+    """Build the task's documents, see :func:`kv_tasks.kv_documents.load_kind`."""
+    return load_kind(SIMPLE, **metadata)
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
-    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score`."""
-    return kv_documents.score(SIMPLE, results[0], doc)
+    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score_kind`."""
+    return score_kind(SIMPLE, results[0], doc)

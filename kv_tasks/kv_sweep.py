@@ -13,7 +13,6 @@ from typing import Any
 
 import datasets
 
-from kv_tasks import kv_documents
 from kv_tasks.cache import cached_rows
 from kv_tasks.dictionaries import (
     GOLDEN_RATIO,
@@ -25,6 +24,7 @@ from kv_tasks.dictionaries import (
     prompt,
     render,
 )
+from kv_tasks.kv_documents import document_of, score_kind
 from kv_tasks.kv_simple import SIMPLE
 from kv_tasks.kv_windows import AFTER, BEFORE
 from kv_tasks.model_arguments import ModelArguments
@@ -134,7 +134,7 @@ def _questions(
     spread = sorted(range(proof.lines), key=lambda number: (number * GOLDEN_RATIO) % 1.0)
     where = {"tokens": tokens, "data_seed": data_seed, "haystack": index}
     for number in spread:
-        doc = kv_documents.document_of(context, context.needles[number], length=proof.length)
+        doc = document_of(context, context.needles[number], length=proof.length)
         doc["question_id"] += f":{number + 1}"
         yield {**doc, **where, "dictionaries": proof.lines, "template": template}
 
@@ -147,5 +147,5 @@ def doc_to_text(doc: dict[str, Any]) -> str:
 
 
 def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
-    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score`."""
-    return kv_documents.score(SIMPLE, results[0], doc)
+    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score_kind`."""
+    return score_kind(SIMPLE, results[0], doc)

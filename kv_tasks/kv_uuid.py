@@ -114,7 +114,7 @@ def _document(
     return document(
         question_id=question_id,
         answers=[gold[1]],
-        gold_position=gold_position or records.index(gold) + 1,
+        gold_position=records.index(gold) + 1 if gold_position is None else gold_position,
         candidates=len(records),
         key=gold[0],
         value=gold[1],

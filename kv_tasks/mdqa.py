@@ -26,8 +26,7 @@ from typing import Any, Literal
 import datasets
 
 from kv_tasks.cache import cached_rows
-from kv_tasks.corpora import corpus as load_corpus
-from kv_tasks.corpora import retrieved
+from kv_tasks.corpora import load_corpus, retrieved
 from kv_tasks.documents import document
 from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import prompt
@@ -151,6 +150,27 @@ def load(
         settings = {"depth": depth, "samples": samples, "seed": data_seed}
         key: dict[str, Any] = {"corpus": corpus, **settings}
         return {"test": cached_rows(key, wanted, lambda: _fitted(wanted, **key))}
+    docs = fixed_rows(
+        corpus=corpus,
+        documents=documents,
+        gold_position=gold_position,
+        distractors=distractors,
+        samples=samples,
+        data_seed=data_seed,
+    )
+    return {"test": datasets.Dataset.from_list(docs)}
+
+
+def fixed_rows(
+    *,
+    corpus: str,
+    documents: int | None,
+    gold_position: int | None = None,
+    distractors: Literal["random", "retrieved"] = "random",
+    samples: int | None = None,
+    data_seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the documents of prompts with a number of documents; arguments as :func:`load`."""
     if documents is None or (gold_position is None) != (documents == 0):
         raise DataError(
             f"gold_position {gold_position} of {documents} documents: choose 1 to documents, or "
@@ -161,11 +181,10 @@ def load(
         made = _retrieved(corpus, count)
     else:
         made = list(_haystacks(corpus, count, data_seed))
-    docs = [
+    return [
         _document(question, corpus, rows, distractors, gold_position, documents)
         for question, rows in made[:samples]
     ]
-    return {"test": datasets.Dataset.from_list(docs)}
 
 
 def _retrieved(name: str, count: int) -> list[tuple[Question, list[int]]]:

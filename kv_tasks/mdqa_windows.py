@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kv_tasks.corpora import corpus
+from kv_tasks.corpora import load_corpus
 from kv_tasks.mdqa_prompt import INSTRUCTION, line, prompt
 from kv_tasks.questions import Question
 from kv_tasks.tokens import count_lines, count_tokens
@@ -29,7 +29,7 @@ class _Costs:
 
 @lru_cache(maxsize=4)
 def _costs(name: str, window: Window) -> _Costs:
-    rows = corpus(name).questions
+    rows = load_corpus(name).questions
     lines = [line(_NUMBER, row.title, row.text) for row in rows]
     documents = count_lines(window.tokenizer, lines, before=_BEFORE, after=_AFTER)
     labels = [f"\nDocument [{number}](Title:" for number in range(len(rows) + 1)]

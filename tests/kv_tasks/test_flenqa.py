@@ -1,4 +1,4 @@
-"""FLenQA: the published rows, prompts to the byte, and the authors' scores with their quirks."""
+"""FLenQA: the published rows, the prompts to the byte, and the harness's view of both."""
 
 import io
 import itertools
@@ -13,7 +13,6 @@ import pytest
 
 from kv_tasks import flenqa
 from kv_tasks.errors import DataError
-from kv_tasks.flenqa_scores import accuracy, category, early_response, fact_coverage
 
 SIZES = (250, 500, 1000, 2000, 3000)
 
@@ -96,6 +95,13 @@ def test_any_part_holds_sets_labels_and_paddings_equally(data: Path, limit: int)
     for field in ("dataset", "label", "padding_type"):
         assert len(set(Counter(docs[field]).values())) == 1, field
     assert set(load()[:3]["dataset"]) == set(flenqa.SETS)
+    assert set(load()[:6]["label"]) == {"True", "False"}
+
+
+def test_a_part_asks_as_many_problems_as_it_can(data: Path) -> None:
+    assert len(set(load()[:24]["question_id"])) == 24
+    assert set(Counter(load()["question_id"]).values()) == {2}  # once a padding
+    assert len(set(load(dispersion=None)[:48]["question_id"])) == 24
 
 
 def test_every_length_asks_the_same_problems_in_the_same_order(data: Path) -> None:
@@ -104,11 +110,13 @@ def test_every_length_asks_the_same_problems_in_the_same_order(data: Path) -> No
     assert load(samples=10)["question_id"] == orders[0][:10]
 
 
-def test_the_zip_file_reads_like_its_member(data: Path) -> None:
+@pytest.mark.parametrize("member", ["FLenQA.jsonl", "FLenQA/FLenQA.jsonl", "data.json"])
+def test_the_zip_file_reads_like_its_member(data: Path, member: str) -> None:
     plain = load()[:]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.write(data, "FLenQA/FLenQA.jsonl")
+        archive.write(data, member)
+        archive.writestr(f"__MACOSX/._{Path(member).name}", b"")
     data.with_name("FLenQA.zip").write_bytes(packed.getvalue())
     data.unlink()
     assert load()[:] == plain
@@ -122,6 +130,12 @@ def test_the_zip_file_reads_like_its_member(data: Path) -> None:
         ({"dispersion": None}, "line 1: dispersion is None"),
         ({"mixin": None}, "line 1: mixin is None, expected text"),
         ({"facts": []}, "line 1: facts is \\[\\], expected a list"),
+        ({"facts": [7, "Seven."]}, "line 1: facts is \\[7, 'Seven.'\\], expected a list"),
+        ({"padding_type": None}, "line 1: padding_type is None, expected text"),
+        (
+            {"dataset": "Simplified RuleTaker", "statement": ["Bo is red."]},
+            "line 1: rule is None, expected text or a list",
+        ),
         ({"ctx_size": "long"}, "line 1: ctx_size is 'long', expected a number"),
     ],
 )
@@ -149,55 +163,12 @@ def test_a_length_that_is_not_there_is_named(data: Path) -> None:
         load(ctx_size=123)
 
 
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        ("True", "true"),
-        ("The answer is FALSE.", "false"),
-        ("It is not true.", "false"),
-        ("It is not the true one", "false"),  # articles go first
-        ("Not False, so true", "true"),
-        ("true or false", "false"),
-        ("false ... True.\n", "true"),
-        ("That is untrue", "true"),
-        ("I cannot say.", "none"),
-        ("", "none"),
-    ],
-)
-def test_the_last_word_that_is_true_or_false_decides(response: str, expected: str) -> None:
-    assert category(response) == expected
-
-
-@pytest.mark.parametrize(
-    ("response", "label", "expected"),
-    [("true", "True", 1.0), ("true", "False", 0.0), ("none", "True", 0.0), ("False", "False", 1.0)],
-)
-def test_a_response_is_right_when_the_label_holds_its_category(
-    response: str, label: str, expected: float
-) -> None:
-    assert accuracy(response, label) == expected
-
-
-def test_facts_are_covered_word_for_word_but_for_articles_and_case() -> None:
-    facts = ["Anna is the elder of the two.", "Ben is small."]
-    assert fact_coverage("first, anna is elder of two. so ben is small.", facts) == 1.0
-    assert fact_coverage("Anna is elder of two", facts) == 0.0  # punctuation is not removed
-    assert fact_coverage("Ben is small.", facts) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        ("True. Because", 1.0),
-        ("The answer: true", 0.0),
-        ("Not true", 0.0),  # false, and the word is not there
-        ("no", 0.0),
-        ("none of it", 1.0),  # the source looks for its own "none" too
-        ("A the true", 1.0),  # articles do not count
-    ],
-)
-def test_an_early_response_is_within_ten_characters(response: str, expected: float) -> None:
-    assert early_response(response) == expected
+@pytest.mark.parametrize("label", [True, False, "True", "False"])
+def test_a_label_may_be_a_truth_value_or_its_name(data: Path, label: bool | str) -> None:
+    data.write_text(json.dumps({**next(published_rows()), "label": label}) + "\n", "utf-8")
+    (doc,) = load(ctx_size=250, dispersion="first")
+    assert (doc["label"], doc["answers"]) == (str(label), [str(label).lower()])
+    assert flenqa.process_results(doc, [f"{label}"])["acc"] == 1.0
 
 
 def test_metrics_come_in_order_and_count_a_document_in_its_own_set(data: Path) -> None:

@@ -102,9 +102,10 @@ def test_a_row_of_another_form_is_named(
         kv_uuid.load(keys=75)
 
 
-def test_a_position_outside_the_object_is_named() -> None:
-    with pytest.raises(DataError, match="gold_position 13 is outside"):
-        generated(gold_position=13)
+@pytest.mark.parametrize("position", [-1, 0, 13])
+def test_a_position_outside_the_object_is_named(position: int) -> None:
+    with pytest.raises(DataError, match=f"gold_position {position} is outside"):
+        generated(gold_position=position)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from kv_tasks import corpora, mdqa
-from kv_tasks.corpora import corpus as load_corpus
+from kv_tasks.corpora import load_corpus
 from kv_tasks.documents import check_document
 from kv_tasks.errors import DataError
 from kv_tasks.normalize import contains_answer

@@ -1,0 +1,161 @@
+"""Families that leave for the harness: self-contained, clean, and the same to the byte."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval.tasks import TaskManager
+
+from kv_tasks.errors import UsageError
+from kv_tasks.paths import task_configs
+from kv_tasks.upstream import FAMILIES, VARIABLE, write
+from kv_tasks.upstream_source import Bundle
+
+from .test_flenqa import published_rows
+
+RESPONSES = (
+    "The value of key 2931 is 8364 and it is in Dictionary [32].",
+    "It is not true.",
+    "Wilhelm Conrad Röntgen\nmore",
+    "",
+)
+# Run with and without this package: what a family asks, in order, and how it scores.
+ASK = """
+import hashlib, json, sys
+from importlib.abc import MetaPathFinder
+
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "kv_tasks":
+            raise ModuleNotFoundError(name)
+
+folder, hidden, responses = sys.argv[1], sys.argv[2] == "hidden", json.loads(sys.argv[3])
+if hidden:
+    sys.meta_path.insert(0, Absent())
+from lm_eval.tasks import TaskManager
+manager = TaskManager(include_path=folder, include_defaults=False)
+found = {}
+for name, task in sorted(manager.load(json.loads(sys.argv[4]))["tasks"].items()):
+    digest, scores = hashlib.sha256(), []
+    for number, doc in zip(range(200), task.eval_docs):
+        digest.update(f"{task.doc_to_text(doc)}\\0{task.doc_to_target(doc)}\\0".encode())
+        if number < 5:
+            answers = [*responses, doc["answers"][0]]
+            scores += [task.process_results(doc, [answer]) for answer in answers]
+    config = (task.config.generation_kwargs, task.config.metadata["version"])
+    found[name] = [digest.hexdigest(), len(task.eval_docs), scores, config]
+assert ("kv_tasks" in sys.modules) != hidden
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path, shared_data: Path) -> Path:
+    """A folder with the published files, those of FLenQA made up."""
+    folder = tmp_path / "data"
+    (folder / "flenqa").mkdir(parents=True)
+    (folder / "lost-in-the-middle").symlink_to(shared_data / "lost-in-the-middle")
+    lines = "".join(json.dumps(row) + "\n" for row in published_rows())
+    with zipfile.ZipFile(folder / "flenqa" / "FLenQA.zip", "w") as archive:
+        archive.writestr("FLenQA.jsonl", lines)
+    return folder
+
+
+def ask(folder: Path, names: list[str], data: Path, *, hidden: bool) -> Any:
+    arguments = [str(folder), "hidden" if hidden else "there", json.dumps(RESPONSES)]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, *arguments, json.dumps(names)],
+        env={**os.environ, "KV_TASKS_DATA": str(data), VARIABLE: str(data)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_order_and_scores_are_ours_without_our_package(
+    family: str, tmp_path: Path, data: Path
+) -> None:
+    folder = write(family, tmp_path / "out")
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    names = [name for name in manager.all_subtasks if "relevant" not in name]
+    theirs = ask(folder, names, data, hidden=True)
+    ours = ask(task_configs(), names, data, hidden=False)
+    assert len(theirs) >= 4
+    assert theirs == ours
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_is_clean_by_the_harness_own_rules(family: str, tmp_path: Path) -> None:
+    folder = write(family, tmp_path)
+    # [tool.ruff.lint] of lm_eval 0.4.13's pyproject.toml.
+    (tmp_path / "ruff.toml").write_text(
+        'target-version = "py310"\n'
+        "[lint]\npreview = true\nexplicit-preview-rules = true\n"
+        'extend-select = ["B", "C419", "D", "E", "F", "FURB", "I", "TC", "RUF034", "S", "SIM",\n'
+        '  "S307", "UP", "W605"]\n'
+        'ignore = ["D10", "D200", "D202", "D205", "D212", "D415", "D417", "E11", "E402", "E501",\n'
+        '  "E701", "E731", "E741", "SIM108", "SIM105", "SIM401", "SIM118", "S311", "S701",\n'
+        '  "S101"]\n'
+        "[lint.isort]\ncombine-as-imports = true\n"
+        'known-first-party = ["lm_eval"]\nlines-after-imports = 2\n'
+        '[lint.pydocstyle]\nconvention = "google"\nignore-var-parameters = true\n',
+        encoding="utf-8",
+    )
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--config", "ruff.toml", str(folder)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_of_this_project_is_left_in_a_folder(family: str, tmp_path: Path) -> None:
+    folder = write(family, tmp_path)
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8")
+        for ours in ("kv_tasks", "kv-tasks", "KV_TASKS", "refuse_stale", "class: !", "skipped"):
+            assert ours not in text, f"{path.name}: {ours}"
+        assert "_synth" not in text, path.name
+        assert "<!--" not in text, path.name
+    names = {path.stem for path in folder.glob("*.yaml")}
+    assert names
+    assert not any(re.search(r"_\d+k(_|$)", name) for name in names)
+
+
+def test_utils_imports_nothing_that_the_harness_does_not_bring(tmp_path: Path) -> None:
+    brought = {line.split(">")[0].split("[")[0].strip() for line in requires("lm_eval") or []}
+    for family in FAMILIES:
+        source = (write(family, tmp_path) / "utils.py").read_text(encoding="utf-8")
+        for line in source.splitlines():
+            if line.startswith(("import ", "from ")):
+                package = line.split()[1].split(".")[0]
+                assert package in sys.stdlib_module_names or package in brought, line
+
+
+def test_an_unknown_family_and_a_folder_with_something_in_it_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="family 'mdqa': choose one of mdqa_pos, kv_simple"):
+        write("mdqa", tmp_path)
+    (tmp_path / "flenqa").mkdir()
+    (tmp_path / "flenqa" / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="flenqa: exists and is not empty"):
+        write("flenqa", tmp_path)
+    assert (tmp_path / "flenqa" / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_two_definitions_of_one_name_are_refused() -> None:
+    bundle = Bundle({})
+    bundle.add("kv_tasks.flenqa_scores.normalize")
+    with pytest.raises(ValueError, match="are both named normalize"):
+        bundle.add("kv_tasks.normalize.normalize")
