@@ -66,11 +66,12 @@ def _limit(metadata: Mapping[str, Any]) -> tuple[int | None, str]:
 @lru_cache(maxsize=8)
 def _configured(model: str) -> int | None:
     """Return the context that a model's configuration states, None when there is none."""
-    from transformers import AutoConfig
-
     try:
+        from transformers import AutoConfig
+
         config = AutoConfig.from_pretrained(model).get_text_config()
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
+        # A model that cannot be found here fails by itself; one behind an interface needs none.
         return None
     found = (getattr(config, name, None) for name in _LIMITS)
     return next((int(value) for value in found if value), None)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kv_tasks.console import requires
 from kv_tasks.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 
     Raises:
         ModelError: when it cannot be loaded.
+        MissingPackageError: when transformers is not installed.
     """
-    from transformers import AutoTokenizer
+    with requires("train"):
+        from transformers import AutoTokenizer
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
