@@ -7,8 +7,8 @@ from typing import Any, Literal
 from kv_tasks import flenqa
 from kv_tasks.errors import DataError
 from kv_tasks.files import sha256_file
+from kv_tasks.flenqa_data import DEPTHS
 from kv_tasks.flenqa_padding import (
-    DEPTHS,
     Dispersion,
     PaddingType,
     Stream,

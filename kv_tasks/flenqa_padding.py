@@ -21,12 +21,6 @@ from kv_tasks.tokens import count_tokens, load_tokenizer
 
 PaddingType = Literal["same", "books"]
 Dispersion = Literal["first", "middle", "last", "random"]
-DEPTHS: dict[Dispersion, float | None] = {
-    "first": 0.0,
-    "middle": 0.5,
-    "last": 1.0,
-    "random": None,
-}
 
 # A generated stream has no end; documents begin at one of its first units.
 STARTS = 4096

@@ -41,6 +41,10 @@ def evaluate(
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
     max_length: Annotated[int | None, typer.Option(min=1, help="Context in tokens.")] = None,
+    too_long: Annotated[
+        Literal["error", "skip"],
+        typer.Option(help="Prompts that do not fit: stop, or leave out and count."),
+    ] = "error",
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished units are reused."""
@@ -57,6 +61,7 @@ def evaluate(
         backend=backend,
         chat_template=chat_template,
         max_length=max_length,
+        too_long=too_long,
         seed=seed,
     )
     for folder in run_units(request):

@@ -23,6 +23,7 @@ from kv_adapters.verify import refuse_broken
 from kv_tasks import console, registration
 from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import sha256_file
+from kv_tasks.model_arguments import TooLong
 from kv_tasks.paths import task_configs
 from kv_train.adapter import CONFIG, WEIGHTS
 from kv_train.models import base_checksum, resolve_model
@@ -45,6 +46,8 @@ class Request:
         chat_template: ``auto`` follows the protocols: on for this project's tasks where the
             tokenizer has a template, off for the harness's own.
         max_length: context in tokens, None for the model's own.
+        too_long: whether a prompt that does not fit is an error, or left out and counted; tasks
+            of the harness's own know only the error.
         seed: of engine and few-shot sampling.
     """
 
@@ -56,6 +59,7 @@ class Request:
     backend: BackendName = "vllm"
     chat_template: ChatTemplate = "auto"
     max_length: int | None = None
+    too_long: TooLong = "error"
     seed: int = 1234
 
 
@@ -72,6 +76,7 @@ class Unit:
     backend: str
     chat_template: ChatTemplate
     max_length: int | None
+    too_long: TooLong
     seed: int
     versions: tuple[str, ...]
 
@@ -135,6 +140,7 @@ def plan(request: Request, base: Path, adapters: Sequence[Path]) -> list[Unit]:
             backend=request.backend,
             chat_template=request.chat_template,
             max_length=request.max_length,
+            too_long=request.too_long,
             seed=request.seed,
             versions=versions,
         )
@@ -164,7 +170,9 @@ def _task_manager(base: Path, request: Request) -> Any:
     from lm_eval.tasks import TaskManager
 
     # What the harness itself would pass on from the model arguments.
-    metadata = {"pretrained": str(base), "max_length": request.max_length}
+    metadata: dict[str, Any] = {"pretrained": str(base), "too_long": request.too_long}
+    if request.max_length is not None:
+        metadata["max_length"] = request.max_length
     # A current registration is found without; naming it twice makes the harness warn of each task.
     registered = registration.status().state == "current"
     include = None if registered else str(task_configs())

@@ -73,7 +73,7 @@ def test_a_second_run_loads_nothing(
 def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) -> None:
     original = request_(tiny_base, Path("out"), tiny_adapter)
     changes: list[dict[str, Any]] = [
-        {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"max_length": 1024},
+        {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"max_length": 1024}, {"too_long": "skip"},
     ]  # fmt: skip
 
     def digests(**change: Any) -> list[str]:
@@ -88,9 +88,25 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
 def test_prompts_that_do_not_fit_are_refused_and_leave_nothing(
     tiny_base: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(PromptTooLongError, match=r"mdqa_pos_synth_0\d: .* --max-length"):
+    with pytest.raises(PromptTooLongError, match=r"mdqa_pos_synth_0\d: .* max_length"):
         evaluate(request_(tiny_base, tmp_path, tasks=["mdqa_pos_synth"], limit=1))
     assert not list(tmp_path.rglob("*.json*"))
+
+
+def test_prompts_that_do_not_fit_can_be_left_out_and_are_counted(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    settings = {"tasks": ["kv_simple_16dicts"], "limit": 8, "chat_template": "off"}
+    evaluate(request_(tiny_base, tmp_path / "all", **settings))
+    lengths = sorted(row["doc"]["length"] for row in samples(tmp_path / "all" / "base"))
+    limit = lengths[4] + 64
+    fitting = sum(length + 64 <= limit for length in lengths)
+    assert fitting < 8
+    evaluate(request_(tiny_base, tmp_path / "some", max_length=limit, too_long="skip", **settings))
+    rows = samples(tmp_path / "some" / "base")
+    assert len(rows) == fitting
+    assert {row["skipped"] for row in rows} == {8 - fitting}
+    assert max(row["doc"]["length"] for row in rows) + 64 <= limit
 
 
 def test_the_chat_template_can_be_turned_off(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""What a task learns of the model from the arguments that the harness merges into metadata."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PretrainedConfig
+
+from kv_tasks.errors import UsageError
+from kv_tasks.model_arguments import ModelArguments
+
+SERVER = "http://localhost:8000/v1"
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def of(**metadata: Any) -> ModelArguments:
+    return ModelArguments.of(metadata)
+
+
+def model(folder: Path, **config: Any) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_nothing_is_known_of_a_model_that_nobody_described() -> None:
+    known = of(version=1.0, samples=5)
+    assert (known.tokenizer, known.named, known.limit) == (None, False, None)
+    assert known.too_long == "error"
+
+
+def test_a_named_tokenizer_goes_before_the_models_own() -> None:
+    assert (of(pretrained="a/b").tokenizer, of(pretrained="a/b").named) == ("a/b", False)
+    both = of(pretrained="a/b", tokenizer="c/d")
+    assert (both.tokenizer, both.named) == ("c/d", True)
+
+
+def test_a_model_object_is_no_name() -> None:
+    """The harness takes a loaded model as ``pretrained`` too."""
+    assert of(pretrained=PretrainedConfig()).tokenizer is None
+
+
+@pytest.mark.parametrize("name", ["max_length", "max_model_len"])
+@pytest.mark.parametrize("value", [8192, "8192"])
+def test_a_stated_limit_is_that_of_prompt_and_answer(name: str, value: Any) -> None:
+    known = of(pretrained="/no/such/model", **{name: value})
+    assert (known.limit, known.raised_by) == (8192, name)
+
+
+def test_an_argument_left_empty_states_no_limit() -> None:
+    assert of(max_length=None).limit is None
+
+
+def test_plain_completions_are_cut_at_2047_tokens_unless_told_otherwise() -> None:
+    assert of(base_url=f"{SERVER}/completions").limit == 2047
+    assert of(base_url=f"{SERVER}/completions").raised_by == "max_length"
+    # The harness takes one token off.
+    assert of(base_url=f"{SERVER}/completions", max_length=8192).limit == 8191
+
+
+def test_chat_completions_are_not_cut_by_the_harness() -> None:
+    assert of(base_url=f"{SERVER}/chat/completions").limit is None
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"])
+def test_a_folders_configuration_gives_the_limit(model_type: str, tmp_path: Path) -> None:
+    field = "n_positions" if model_type == "gpt2" else "max_position_embeddings"
+    folder = model(tmp_path / model_type, model_type=model_type, **{field: 777})
+    assert (of(pretrained=folder).limit, of(pretrained=folder).raised_by) == (777, "max_length")
+    assert of(pretrained=folder, max_length=500).limit == 500
+
+
+def test_a_composite_models_text_part_gives_the_limit(tmp_path: Path) -> None:
+    text = {"model_type": "gemma3_text", "max_position_embeddings": 555}
+    folder = model(tmp_path / "composite", model_type="gemma3", text_config=text)
+    assert of(pretrained=folder).limit == 555
+
+
+def test_packed_weights_are_not_asked_for_a_configuration(tmp_path: Path) -> None:
+    folder = model(tmp_path / "packed", model_type="llama", max_position_embeddings=777)
+    assert of(pretrained=folder, gguf_file="model.gguf").limit is None
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"model_type": "no-such-architecture"}'])
+def test_a_model_without_a_readable_configuration_has_no_known_limit(
+    content: str | None, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    assert of(pretrained=str(tmp_path)).limit is None
+
+
+def test_the_demo_models_limit_is_its_own(demo_model: Path) -> None:
+    assert of(pretrained=str(demo_model)).limit == 8192
+
+
+@pytest.mark.parametrize("value", ["error", "skip"])
+def test_what_to_do_with_a_long_prompt_is_one_of_two(value: str) -> None:
+    assert of(too_long=value).too_long == value
+
+
+@pytest.mark.parametrize("value", ["Skip", "cut", "", None, True])
+def test_anything_else_is_refused_and_named(value: Any) -> None:
+    with pytest.raises(UsageError, match="metadata too_long: .*; choose error or skip") as caught:
+        of(too_long=value)
+    assert repr(value) in str(caught.value)
