@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from kv_tasks.errors import UsageError
+from kv_tasks.errors import KVError, UsageError
+from kv_tasks.tokens import load_tokenizer
 
 TooLong = Literal["error", "skip"]
 
 # lm_eval.models.api_models cuts at 2,048 tokens less one unless told otherwise.
 _COMPLETIONS_DEFAULT = 2048
+# What its hf and vllm models take where neither configuration nor tokenizer states a length.
+_UNSTATED = 2048
+_INFINITE = 10**9
 # In the order in which the harness's hf model asks a configuration.
 _LIMITS = ("n_positions", "max_position_embeddings", "n_ctx")
 
@@ -45,33 +49,61 @@ class ModelArguments:
         if too_long not in get_args(TooLong):
             raise UsageError(f"metadata too_long: {too_long!r}; choose error or skip")
         named = metadata.get("tokenizer")
-        own = metadata.get("pretrained")
-        tokenizer = named or (own if isinstance(own, str) else None)
-        limit, raised_by = _limit(metadata)
-        return cls(tokenizer, bool(named), limit, raised_by, too_long)
+        # A completions server's model is asked for by name; its tokenizer has the same.
+        own = metadata.get("model") if _completions(metadata) else metadata.get("pretrained")
+        tokenizer = next((name for name in (named, own) if isinstance(name, str)), None)
+        limit, raised_by = _limit(metadata, tokenizer)
+        return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long)
 
 
-def _limit(metadata: Mapping[str, Any]) -> tuple[int | None, str]:
+def _completions(metadata: Mapping[str, Any]) -> bool:
+    """Whether the model is a completions server, whose prompts the harness tokenizes and cuts."""
+    url = str(metadata.get("base_url") or "").rstrip("/")
+    return bool(url) and not url.endswith("/chat/completions")
+
+
+def _limit(metadata: Mapping[str, Any], tokenizer: str | None) -> tuple[int | None, str]:
+    if _completions(metadata) and not _cuts(metadata):
+        return None, "max_length"
     for name in ("max_model_len", "max_length"):
-        if metadata.get(name):
-            cut = 1 if "base_url" in metadata else 0
-            return int(metadata[name]) - cut, name
-    if "base_url" in metadata and not str(metadata["base_url"]).endswith("/chat/completions"):
+        # vLLM knows "auto" and -1, which leave the length to the model.
+        given = str(metadata.get(name) or "")
+        if given.isdecimal():
+            return int(given) - _completions(metadata), name
+    if _completions(metadata):
         return _COMPLETIONS_DEFAULT - 1, "max_length"
-    if isinstance(metadata.get("pretrained"), str) and "gguf_file" not in metadata:
-        return _configured(metadata["pretrained"]), "max_length"
+    own = metadata.get("pretrained")
+    if isinstance(own, str) and "gguf_file" not in metadata:
+        return _configured(own, tokenizer), "max_length"
     return None, "max_length"
 
 
+def _cuts(metadata: Mapping[str, Any]) -> bool:
+    """Whether the harness sends a completions server tokens, which it cuts; texts it does not."""
+    off = ("False", "false", "None", "none")
+    settings = (metadata.get(name, True) for name in ("tokenized_requests", "tokenizer_backend"))
+    return not any(str(setting) in off for setting in settings)
+
+
 @lru_cache(maxsize=8)
-def _configured(model: str) -> int | None:
-    """Return the context that a model's configuration states, None when there is none."""
+def _configured(model: str, tokenizer: str | None) -> int | None:
+    """Return the context that the harness takes from a model's configuration.
+
+    None when the configuration cannot be read: then the model will fail by itself.
+    """
     try:
         from transformers import AutoConfig
 
         config = AutoConfig.from_pretrained(model).get_text_config()
-    except (ImportError, OSError, ValueError):
-        # A model that cannot be found here fails by itself; one behind an interface needs none.
+    except Exception:  # noqa: BLE001 - a damaged file can raise anything
         return None
     found = (getattr(config, name, None) for name in _LIMITS)
-    return next((int(value) for value in found if value), None)
+    stated = next((int(value) for value in found if value), None)
+    if stated is not None or tokenizer is None:
+        return stated
+    try:
+        length = int(load_tokenizer(tokenizer).model_max_length)
+    except KVError:
+        return _UNSTATED
+    # Without a limit of its own a tokenizer states some 10 to the 30th.
+    return length if length < _INFINITE else _UNSTATED

@@ -13,6 +13,11 @@ def mean_of_known(values: Sequence[float | None]) -> float:
     return sum(known) / len(known) if known else float("nan")
 
 
+def total(values: Sequence[float]) -> float:
+    """Return the sum, of all processes' documents where several evaluate a task."""
+    return sum(values)
+
+
 def by_depth(parts: Sequence[tuple[float | None, float]]) -> dict[str, float | None]:
     """Return ``depth_1_of_5`` to ``depth_5_of_5``: the mean score of each fifth of the haystack.
 

@@ -9,11 +9,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from kv_tasks import console
 from kv_tasks.errors import ModelError, PromptTooLongError
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.tokens import count_tokens, load_tokenizer
@@ -27,7 +28,8 @@ class Task(ConfigurableTask):  # type: ignore[misc]
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._lengths: dict[int, int] = {}
-        self._skipped: set[int] = set()
+        # Documents that are kept, where any is skipped; see doc_iterator.
+        self._skipped: dict[int, int] = {}
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
         self._model = ModelArguments.of(self.config.metadata or {})
 
@@ -37,45 +39,85 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             **(self.config.metadata or {}), **(dataset_kwargs or {})
         )
 
-    def build_all_requests(self, *, tokenizer_name: str = "", **arguments: Any) -> None:
+    def build_all_requests(
+        self,
+        *,
+        tokenizer_name: str = "",
+        cache_requests: bool = False,
+        samples: list[int] | None = None,
+        chat_template: Callable[..., str] | None = None,
+        **arguments: Any,
+    ) -> None:
         """Build the requests, measure them, and refuse or skip what would be cut.
 
         Raises:
             PromptTooLongError: naming the task, the longest prompt, the limit, and the mend.
         """
-        self._lengths, self._skipped = {}, set()
-        key = f"{tokenizer_name}-{self._fingerprint()}"
-        super().build_all_requests(tokenizer_name=key, **arguments)
-        self._measure()
+        self._lengths, self._skipped = {}, {}
+        if cache_requests:
+            tokenizer_name += f"-{self._fingerprint(samples, chat_template)}"
+        super().build_all_requests(
+            tokenizer_name=tokenizer_name,
+            cache_requests=cache_requests,
+            samples=samples,
+            chat_template=chat_template,
+            **arguments,
+        )
+        self._measure(special=chat_template is None)
 
     def doc_iterator(self, **arguments: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (number, document) of what is not skipped, with ``length`` as measured."""
+        """Yield (number, document) of what is not skipped, with ``length`` as measured.
+
+        Where the user chose to skip, ``skipped`` is how many documents were left out before
+        this one, or after the last; their sum is the task's.
+        """
         for number, doc in super().doc_iterator(**arguments):
-            if number not in self._skipped:
+            if not self._skipped:
                 yield number, {**doc, "length": self._lengths.get(number, doc["length"])}
+            elif number in self._skipped:
+                counted = {"length": self._lengths[number], "skipped": self._skipped[number]}
+                yield number, {**doc, **counted}
 
     def process_results(self, doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
-        """Score one document; ``skipped`` is the number of documents that were left out."""
+        """Score one document; see :meth:`doc_iterator` for ``skipped``."""
         scores: dict[str, Any] = super().process_results(doc, results)
         if self._model.too_long == "skip":
-            scores["skipped"] = len(self._skipped)
+            scores["skipped"] = doc.get("skipped", 0)
         return scores
 
-    def _fingerprint(self) -> str:
-        rows = json.dumps([dict(doc) for doc in self.eval_docs], ensure_ascii=False)
-        return hashlib.sha256(rows.encode()).hexdigest()[:16]
+    def _fingerprint(
+        self, samples: list[int] | None, chat_template: Callable[..., str] | None
+    ) -> str:
+        """Return a digest of all that decides the requests beside what the harness's key has."""
+        probe = [{"role": "user", "content": "x"}]
+        digest = hashlib.sha256()
+        digest.update(chat_template(probe).encode() if chat_template else b"")
+        digest.update(repr((samples, self.config.generation_kwargs)).encode())
+        for doc in self.eval_docs:
+            digest.update(json.dumps(dict(doc), ensure_ascii=False).encode())
+            digest.update(str(self.doc_to_text(doc)).encode())
+        return digest.hexdigest()[:16]
 
-    def _measure(self) -> None:
+    def _measure(self, *, special: bool) -> None:
+        """Count the tokens of all requests; ``special``: the model adds a first token itself."""
         model = self._model
         if model.tokenizer is None:
             return
         try:
             tokenizer = load_tokenizer(model.tokenizer)
-        except ModelError:
+        except ModelError as error:
             if model.named:
                 raise
+            console.warn(f"task {self.task_name}: no prompt is measured: {error}")
             return
-        counts = count_tokens(tokenizer, [request.args[0] for request in self.instances])
+        texts = [request.args[0] for request in self.instances]
+        added = tokenizer.num_special_tokens_to_add() if special else 0
+        # The harness adds no second first token.
+        begun = tuple(filter(None, [tokenizer.bos_token]))
+        counts = [
+            count + (0 if text.startswith(begun) else added)
+            for text, count in zip(texts, count_tokens(tokenizer, texts), strict=True)
+        ]
         needed = {}
         for request, count in zip(self.instances, counts, strict=True):
             self._lengths[request.doc_id] = count
@@ -90,14 +132,23 @@ class Task(ConfigurableTask):  # type: ignore[misc]
         model = self._model
         kept = [request for request in self.instances if request.doc_id not in needed]
         if model.too_long == "skip" and kept:
-            self._skipped = set(needed)
             self._instances = kept
+            waiting = 0
+            for number in self._lengths:
+                waiting += number in needed
+                if number not in needed:
+                    self._skipped[number], waiting = waiting, 0
+            self._skipped[kept[-1].doc_id] += waiting
             return
+        ways = (
+            "run fewer processes: in this one nothing else is left"
+            if model.too_long == "skip"
+            else 'leave such documents out with --metadata \'{"too_long": "skip"}\''
+        )
         worst = max(needed, key=lambda number: needed[number])
         raise PromptTooLongError(
             f"task {self.task_name}: {len(needed)} of {len(self._lengths)} prompts do not fit; the "
             f"longest, document {worst}, needs {needed[worst]} tokens with its answer and the "
             f"model has {model.limit}; the harness would cut it silently: raise the model "
-            f"argument {model.raised_by} if the model allows it, choose a shorter task, or leave "
-            'such documents out with --metadata \'{"too_long": "skip"}\''
+            f"argument {model.raised_by} if the model allows it, choose a shorter task, or {ways}"
         )

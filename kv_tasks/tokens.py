@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import TemplateError
 
 from kv_tasks.console import requires
 from kv_tasks.errors import ModelError
@@ -30,8 +31,8 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
             'name another in the metadata, --metadata \'{"tokenizer": "FOLDER"}\''
@@ -40,13 +41,23 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 
 
 def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str | None:
-    """Return what a chat model reads for one user message; None without a chat template."""
+    """Return what a chat model reads for one user message; None without a chat template.
+
+    Raises:
+        ModelError: when the template refuses the message.
+    """
     if not tokenizer.chat_template:
         return None
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-    )
-    return str(text)
+    message = [{"role": "user", "content": prompt}]
+    try:
+        return str(
+            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        )
+    except (TemplateError, ValueError) as error:
+        raise ModelError(
+            f"tokenizer {tokenizer.name_or_path!r}: its chat template fails on one user message "
+            f"({error}); choose a tokenizer with another template"
+        ) from error
 
 
 def count_tokens(
@@ -91,6 +102,9 @@ def _token_starts(tokenizer: Any, text: str) -> "np.ndarray[Any, Any] | None":
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
+    # A tokenizer file can bring settings of its own, and the last caller leaves his behind.
+    backend.no_truncation()
+    backend.no_padding()
     encoding = backend.encode(text, add_special_tokens=False)
     return np.fromiter((start for start, _ in encoding.offsets), dtype=np.int64)
 

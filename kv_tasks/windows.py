@@ -94,7 +94,7 @@ class Window:
             counts += count_lines(self.tokenizer, new, before=left, after=after)
             taken += new
             spent = sum(counts)
-            block = max(4, (room - spent) * len(taken) // spent + 4)
+            block = max(4, (room - spent) * len(taken) // max(1, spent) + 4)
         return taken, counts
 
     def prove(self, count: int, render: Callable[[int], str], *, fewest: int) -> "Proof":

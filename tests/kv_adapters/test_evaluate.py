@@ -105,7 +105,7 @@ def test_prompts_that_do_not_fit_can_be_left_out_and_are_counted(
     evaluate(request_(tiny_base, tmp_path / "some", max_length=limit, too_long="skip", **settings))
     rows = samples(tmp_path / "some" / "base")
     assert len(rows) == fitting
-    assert {row["skipped"] for row in rows} == {8 - fitting}
+    assert sum(row["skipped"] for row in rows) == 8 - fitting
     assert max(row["doc"]["length"] for row in rows) + 64 <= limit
 
 

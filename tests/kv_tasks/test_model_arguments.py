@@ -1,21 +1,19 @@
 """What a task learns of the model from the arguments that the harness merges into metadata."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import PretrainedConfig
+from lm_eval.models.utils import resolve_max_length
+from transformers import AutoConfig, PretrainedConfig
 
 from kv_tasks.errors import UsageError
 from kv_tasks.model_arguments import ModelArguments
+from kv_tasks.tokens import load_tokenizer
 
 SERVER = "http://localhost:8000/v1"
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
 def of(**metadata: Any) -> ModelArguments:
@@ -109,3 +107,32 @@ def test_anything_else_is_refused_and_named(value: Any) -> None:
     with pytest.raises(UsageError, match="metadata too_long: .*; choose error or skip") as caught:
         of(too_long=value)
     assert repr(value) in str(caught.value)
+
+
+def test_an_address_that_is_empty_or_ends_with_a_slash_is_understood() -> None:
+    assert of(base_url=None, pretrained="/no/such").limit is None
+    assert of(base_url=f"{SERVER}/chat/completions/").limit is None
+
+
+@pytest.mark.parametrize("given", ["auto", -1, None])
+def test_a_length_that_leaves_it_to_the_model_is_the_models(given: Any, tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", model_type="llama", max_position_embeddings=512)
+    assert of(pretrained=folder, max_model_len=given).limit == 512
+
+
+@pytest.mark.parametrize("setting", ["tokenized_requests", "tokenizer_backend"])
+def test_a_server_that_gets_texts_is_not_cut(setting: str) -> None:
+    assert of(base_url=f"{SERVER}/completions", model="m", **{setting: None}).limit is None
+
+
+def test_a_configuration_without_a_length_means_the_tokenizers_or_2048(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "m")
+    (folder / "config.json").write_text('{"model_type": "mamba"}')
+    harness = resolve_max_length(AutoConfig.from_pretrained(folder), load_tokenizer(str(folder)))
+    assert of(pretrained=str(folder)).limit == harness == 2048
+
+
+def test_a_tokenizer_object_is_no_name(tiny_tokenizer: Any) -> None:
+    assert of(tokenizer=tiny_tokenizer, pretrained=object()).tokenizer is None

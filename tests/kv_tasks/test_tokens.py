@@ -1,5 +1,7 @@
 """Counting the tokens of lines gives the whole text's tokens, whatever the tokenizer."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,59 @@ def test_a_tokenizer_that_cannot_be_loaded_is_named(
 
 def test_a_tokenizer_is_loaded_once(tiny_folder: Path) -> None:
     assert load_tokenizer(str(tiny_folder)) is load_tokenizer(str(tiny_folder))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "truncation": {
+                "direction": "Right",
+                "max_length": 16,
+                "strategy": "LongestFirst",
+                "stride": 0,
+            }
+        },
+        {
+            "padding": {
+                "strategy": {"Fixed": 400},
+                "direction": "Right",
+                "pad_to_multiple_of": None,
+                "pad_id": 0,
+                "pad_type_id": 0,
+                "pad_token": "<|endoftext|>",
+            }
+        },
+    ],
+    ids=["truncation", "padding"],
+)
+def test_settings_in_a_tokenizers_file_change_no_count(
+    settings: dict[str, Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "t")
+    file = folder / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    lines = [f"Dictionary [{number}] {{1: 2}}" for number in range(10)]
+    tokenizer = load_tokenizer(str(folder))
+    counted = sum(count_lines(tokenizer, lines, before="", after=""))
+    assert counted == count_tokens(tokenizer, ["".join(f"{line}\n" for line in lines)])[0]
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{{ broken }"])
+def test_a_chat_template_that_fails_is_named(template: str, tiny_folder: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_folder))
+    kept, tokenizer.chat_template = tokenizer.chat_template, template
+    try:
+        with pytest.raises(ModelError, match="its chat template fails on one user message"):
+            chat_prompt(tokenizer, "hi")
+    finally:
+        tokenizer.chat_template = kept
+
+
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast"}'
+    )
+    with pytest.raises(ModelError, match="not a folder or hub name that loads"):
+        load_tokenizer(str(tmp_path))
