@@ -186,8 +186,13 @@ def main() -> None:
     ):
         ours = time_ours("ours, 1 process", specification, 1)
         sides = [ours, time_ours(f"ours, {cores} processes", specification, cores)]
-        for name, way in (("grow", grow), ("bisect", bisect), ("once", once)):
-            sides.append(time_theirs(name, way, specification, few))
+        for name, way, prompts in (
+            ("grow", grow, few),
+            ("bisect", bisect, 10 * few),
+            # Its first prompt pays for all.
+            ("once", once, min(specification.samples, 50 * few)),
+        ):
+            sides.append(time_theirs(name, way, specification, prompts))
         report(title, sides, ours)
     halves = [replace(long, samples=20, shortest=None, tokens=tokens) for tokens in (16384, 32768)]
     one, two = (time_ours("", half, 1).each for half in halves)
