@@ -73,7 +73,8 @@ def test_a_second_run_loads_nothing(
 def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) -> None:
     original = request_(tiny_base, Path("out"), tiny_adapter)
     changes: list[dict[str, Any]] = [
-        {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"max_length": 1024}, {"too_long": "skip"},
+        {"limit": 3}, {"seed": 7}, {"chat_template": "off"},
+        {"max_length": 1024}, {"too_long": "skip"},
     ]  # fmt: skip
 
     def digests(**change: Any) -> list[str]:
