@@ -38,7 +38,8 @@ def _config(name: str) -> dict[str, Any] | None:
     """Return the YAML of one of our tasks or groups, None for a name that is not ours."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    file = next(iter(task_configs().glob(f"*/{name}.yaml")), None)
+    families = (path for path in task_configs().iterdir() if path.is_dir())
+    file = next((f for path in families if (f := path / f"{name}.yaml").is_file()), None)
     if file is None:
         return None
     config: dict[str, Any] = load_yaml(file, resolve_func=False)
