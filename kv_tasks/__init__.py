@@ -19,7 +19,7 @@ What all families use
     datafiles, hub, registration        published files, data sets, task files in the harness
 
 What is written out
-    training_data                       prompts for trainers
+    training_data, training_mdqa        prompts for trainers, in the forms of training_forms
     upstream, upstream_source           a family as a folder for the harness's own tree
 """
 

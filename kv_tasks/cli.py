@@ -109,6 +109,29 @@ def data(
 
 
 @app.command()
+def mdqa_data(
+    out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
+    samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
+    documents: Annotated[int, typer.Option(min=1, help="In each prompt.")] = 20,
+    corpus: Annotated[
+        Literal["nq-open-training", "encyclopedia-training"],
+        typer.Option(help="Of questions that no task asks."),
+    ] = "nq-open-training",
+    form: Annotated[
+        Literal["messages", "prompt-completion", "openai"], typer.Option(help="Of a line.")
+    ] = "messages",
+    seed: Annotated[int, typer.Option(help="Of questions, positions and distractors.")] = 0,
+) -> None:
+    """Write training prompts of multi-document questions, the baseline of synthetic data."""
+    from kv_tasks.files import write_jsonl
+    from kv_tasks.training_mdqa import rows
+
+    lines = rows(samples=samples, documents=documents, corpus=corpus, seed=seed, form=form)
+    console.note(f"{write_jsonl(out, lines)} lines of {corpus}")
+    _print(out)
+
+
+@app.command()
 def upstream(
     family: Annotated[str, typer.Argument(help="mdqa_pos, kv_simple or flenqa.")],
     out: Annotated[Path, typer.Option(help="Folder that gets a folder of the family's name.")],

@@ -15,18 +15,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Literal
+from typing import Any
 
 from kv_tasks.dictionaries import Context, Needle, Placement, contexts
 from kv_tasks.errors import UsageError
 from kv_tasks.kinds import kind_of
 from kv_tasks.kv_windows import fitted_contexts
+from kv_tasks.training_forms import Form, shaped
 from kv_tasks.windows import Window
 
-Form = Literal["messages", "prompt-completion", "openai"]
-
-# What the authors put before every sample of their OpenAI fine-tuning files.
-OPENAI_SYSTEM = "Write a response that appropriately completes the request."
 _CHUNK = 8
 # Tokens below which a second process costs more than it saves: it loads the tokenizer anew.
 _WORTH_PROCESSES = 8_000_000
@@ -164,8 +161,7 @@ def rows(
 
     Args:
         specification: what to generate.
-        form: ``messages``; ``prompt-completion``; ``openai``, with the authors' system message
-            and nothing that the service would refuse.
+        form: see :func:`kv_tasks.training_forms.shaped`.
         multi_turn: all questions of a haystack as turns of one conversation.
         workers: processes, all cores by default.
 
@@ -188,17 +184,8 @@ def _row(
     first = needles[0]
     asked = [context.prompt(first, template=template)]
     asked += [needle.asked(template=template) for needle in needles[1:]]
-    if form == "prompt-completion":
-        return {"prompt": asked[0], "completion": first.answer, **_place(context, first)}
-    turns = []
-    for question, needle in zip(asked, needles, strict=True):
-        turns += [
-            {"role": "user", "content": question},
-            {"role": "assistant", "content": needle.answer},
-        ]
-    if form == "openai":
-        return {"messages": [{"role": "system", "content": OPENAI_SYSTEM}, *turns]}
-    return {"messages": turns, **_place(context, first)}
+    answers = [needle.answer for needle in needles]
+    return shaped(list(zip(asked, answers, strict=True)), form, _place(context, first))
 
 
 def _place(context: Context, needle: Needle) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from kv_tasks.cli import app
 from kv_tasks.errors import KVError, UsageError
 from kv_tasks.kinds import KINDS
-from kv_tasks.training_data import OPENAI_SYSTEM, Specification, rows
+from kv_tasks.training_data import Specification, rows
+from kv_tasks.training_forms import OPENAI_SYSTEM
 from kv_tasks.windows import Window
 
 

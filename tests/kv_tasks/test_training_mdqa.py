@@ -1,0 +1,86 @@
+"""Training on multi-document questions: balanced, answerable, and never on what is evaluated."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+import pytest
+from typer.testing import CliRunner
+
+from kv_tasks import mdqa
+from kv_tasks.cli import app
+from kv_tasks.errors import UsageError
+from kv_tasks.training_mdqa import CORPORA, rows
+
+EVALUATED = {"nq-open-training": "nq-open", "encyclopedia-training": "encyclopedia-large"}
+SHOWN = re.compile(r"^Document \[\d+\]\(Title: ", re.MULTILINE)
+
+
+@pytest.fixture(params=CORPORA)
+def corpus(request: pytest.FixtureRequest) -> str:
+    if request.param == "nq-open-training":
+        request.getfixturevalue("shared_data")
+    return str(request.param)
+
+
+def made(corpus: str, **settings: Any) -> list[dict[str, Any]]:
+    return list(rows(corpus=corpus, **{"samples": 60, "documents": 20, **settings}))
+
+
+def texts(prompt: str) -> set[str]:
+    """Return the documents that a prompt shows, titles included."""
+    block = prompt.split("\n\n", 1)[1].split("\n\nQuestion: ")[0]
+    return {text.strip() for text in SHOWN.split(block) if text.strip()}
+
+
+def test_no_question_and_no_document_of_training_is_ever_evaluated(corpus: str) -> None:
+    trained = made(corpus, samples=350)
+    prompts = [row["messages"][0]["content"] for row in trained]
+    asked = {prompt.rsplit("Question: ", 1)[1] for prompt in prompts}
+    shown = set().union(*map(texts, prompts))
+    assert len(asked) == 350
+    assert len(shown) > 600
+    for doc in mdqa.load(corpus=EVALUATED[corpus], documents=20, gold_position=10)["test"]:
+        prompt = mdqa.doc_to_text(doc)
+        assert prompt.rsplit("Question: ", 1)[1] not in asked
+        assert not shown & texts(prompt)
+
+
+def test_the_gold_document_stands_where_the_row_says_and_alone_answers(corpus: str) -> None:
+    for row in made(corpus):
+        question, answer = (message["content"] for message in row["messages"])
+        line = re.search(
+            rf"^Document \[{row['gold_position']}\].*?(?=^Document \[|\n\nQuestion)",
+            question,
+            re.MULTILINE | re.DOTALL,
+        )
+        assert line is not None
+        assert mdqa.best_subspan_em(line[0].replace("\n", " "), [answer]) == 1.0
+        assert question.endswith("\nAnswer:")
+
+
+@pytest.mark.parametrize("part", [20, 40, 60])
+def test_gold_positions_are_balanced_in_every_part(part: int) -> None:
+    places = Counter(row["gold_position"] for row in made("encyclopedia-training")[:part])
+    assert set(places) == set(range(1, 21)) or part == 20
+    assert max(places.values()) - min(places.values()) <= 2
+
+
+def test_the_command_writes_the_papers_number_of_samples(tmp_path: Path) -> None:
+    arguments = ["mdqa-data", "--out", str(tmp_path / "m.jsonl"), "--documents", "5"]
+    arguments += ["--corpus", "encyclopedia-training", "--form", "openai"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    with jsonlines.open(tmp_path / "m.jsonl") as lines:
+        found = list(lines)
+    assert len(found) == 350
+    assert [m["role"] for m in found[0]["messages"]] == ["system", "user", "assistant"]
+
+
+def test_what_is_evaluated_and_what_is_not_there_are_refused() -> None:
+    with pytest.raises(UsageError, match="corpus 'nq-open': choose one of nq-open-training"):
+        made("nq-open")
+    with pytest.raises(UsageError, match="samples 9999: encyclopedia-training has 650 questions"):
+        made("encyclopedia-training", samples=9999)
