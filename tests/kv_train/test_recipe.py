@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
 from kv_tasks.errors import RecipeError
-from kv_train.recipe import dump_recipe, load_recipe, recipes_folder
+from kv_train.examples import generate
+from kv_train.recipe import Data, dump_recipe, load_recipe, recipes_folder
 
 MINIMAL = "name: x\nmodel: smollm2-135m\n"
 
@@ -33,6 +35,8 @@ def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: P
         ("data: {kind: poem}", r"data.kind: .*'simple'.*\(found 'poem'\)"),
         ("lora: {targets: [lm_head]}", r"lora.targets.0: .*'q_proj'.*found 'lm_head'"),
         ("data: {samples: 10, questions_per_context: 4}", "10 is no multiple of questions_per_con"),
+        ("data: {dictionaries: 8, tokens: 900}", "dictionaries 8 and tokens 900 both say"),
+        ("data: {tokens: 900, shortest: 1000}", "shortest 1000 exceeds tokens 900"),
         ("lora: {rank: 1024}", r"lora.rank: .*512 \(found 1024\)"),
     ],
 )
@@ -77,3 +81,17 @@ def test_a_written_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     text = dump_recipe(recipe)
     assert load_recipe(write(tmp_path, text)) == recipe
     assert yaml.safe_load(text)["lora"]["rank"] == recipe.lora.rank
+
+
+@pytest.mark.parametrize("kind", ["simple", "multi-subkey", "multi-query"])
+def test_every_kind_fills_a_window_of_the_models_own_tokens(kind: str, tiny_folder: Path) -> None:
+    data = Data(kind=kind, samples=6, tokens=1500, shortest=1200, questions_per_context=2)
+    rows = list(generate(data, tiny_folder))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    lengths = [
+        len(tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=False))
+        for row in rows
+    ]
+    assert len(rows) == 6
+    assert len({row["context_id"] for row in rows}) == 3
+    assert all(900 < length <= 1500 for length in lengths)

@@ -12,11 +12,15 @@ from kv_train.recipe import Data
 from kv_train.tokens import Row, Tokenizer, encode
 
 
-def generate(data: Data) -> Iterator[dict[str, Any]]:
+def generate(data: Data, model: Path) -> Iterator[dict[str, Any]]:
     """Yield the chat-message rows that a recipe's ``data`` section describes.
 
+    Args:
+        data: the section.
+        model: folder of the base model, whose tokenizer counts a window's tokens.
+
     Raises:
-        DataError: a file's line is no JSON object.
+        DataError: a file's line is no JSON object, or a window is too short for its questions.
     """
     if data.file is not None:
         yield from read_rows(data.file)
@@ -27,6 +31,10 @@ def generate(data: Data) -> Iterator[dict[str, Any]]:
             samples=data.samples,
             seed=data.seed,
             dictionaries=data.dictionaries,
+            tokens=data.tokens,
+            shortest=data.shortest,
+            tokenizer=None if data.tokens is None else str(model),
+            placement=data.placement,
             questions_per_context=data.questions_per_context,
             template=data.template,
         ),

@@ -35,16 +35,23 @@ class Data(_Section):
     Attributes:
         kind: the generator; ``simple`` is the paper's dictionary retrieval.
         samples: number of prompts, a multiple of ``questions_per_context``.
-        dictionaries: lines of each haystack.
+        dictionaries: lines of each haystack; the paper's number by default.
+        tokens: instead, the window that prompt, chat template and answer fill, counted by the
+            model's own tokenizer.
+        shortest: with ``tokens``: each window is drawn uniformly from here up.
+        placement: of the gold dictionaries: as in the paper, uniform, or even over depth.
         template: whether the prompt shows the answer template.
         questions_per_context: prompts that share a haystack.
         seed: of the training stream.
         file: JSON lines with ``messages`` (and ``context_id``) instead of a generator.
     """
 
-    kind: Literal["simple"] = "simple"
+    kind: Literal["simple", "multi-subkey", "multi-query"] = "simple"
     samples: Annotated[int, Field(ge=1)] = 350
-    dictionaries: Annotated[int, Field(ge=1)] = 85
+    dictionaries: Annotated[int | None, Field(ge=1)] = None
+    tokens: Annotated[int | None, Field(ge=1)] = None
+    shortest: Annotated[int | None, Field(ge=1)] = None
+    placement: Literal["paper", "uniform", "even"] = "paper"
     template: bool = True
     questions_per_context: Annotated[int, Field(ge=1)] = 1
     seed: int = 0
@@ -57,11 +64,22 @@ class Data(_Section):
                 f"samples {self.samples} is no multiple of questions_per_context "
                 f"{self.questions_per_context}"
             )
-        if self.questions_per_context > self.dictionaries:
+        if self.dictionaries is not None and self.questions_per_context > self.dictionaries:
             raise ValueError(
                 f"questions_per_context {self.questions_per_context} exceeds dictionaries "
                 f"{self.dictionaries}; each question needs a dictionary of its own"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "Data":
+        if self.tokens is not None and self.dictionaries is not None:
+            raise ValueError(
+                f"dictionaries {self.dictionaries} and tokens {self.tokens} both say how long a "
+                "haystack is; choose one"
+            )
+        if self.shortest is not None and self.shortest > (self.tokens or 0):
+            raise ValueError(f"shortest {self.shortest} exceeds tokens {self.tokens}")
         return self
 
 

@@ -49,7 +49,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     transformers_logging.disable_progress_bar()
     folder = resolve_model(recipe.model, recipe.revision)
     base = adapter.Base(recipe.model, recipe.revision, base_checksum(folder))
-    identity = _identity(recipe, base)
+    identity = _identity(recipe, base, folder)
     if _finished(out, identity, overwrite):
         return out
     work = out.with_name(f"{out.name}.partial")
@@ -65,10 +65,10 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     return out
 
 
-def _identity(recipe: Recipe, base: adapter.Base) -> str:
+def _identity(recipe: Recipe, base: adapter.Base, folder: Path) -> str:
     """Digest everything that decides the adapter's bytes."""
     digest = hashlib.sha256(f"{dump_recipe(recipe)}\0{base.sha256}\0".encode())
-    for row in generate(recipe.data):
+    for row in generate(recipe.data, folder):
         digest.update(json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -106,7 +106,7 @@ def _claim(work: Path, identity: str, recipe: Recipe) -> None:
 def _prepare(recipe: Recipe, folder: Path, work: Path) -> AnswerTrainer:
     """Make everything that training needs, and find every mistake that can be found before."""
     data = work / "data.jsonl"
-    count = write_jsonl(data, generate(recipe.data))
+    count = write_jsonl(data, generate(recipe.data, folder))
     console.note(f"{count} prompts written to {data}")
     rows = _rows(recipe, folder, data)
     packs = _packs(recipe, rows)
