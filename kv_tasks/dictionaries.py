@@ -28,7 +28,7 @@ from typing import ClassVar, Literal
 
 from kv_tasks.errors import UsageError
 
-Split = Literal["train", "eval"]
+Split = Literal["train", "validation", "eval"]
 Placement = Literal["paper", "uniform", "even"]
 Key = int | tuple[int, ...]
 Pair = tuple[Key, int]
@@ -161,7 +161,7 @@ def contexts(
     """Yield ``count`` contexts, each with ``questions`` needles in different dictionaries.
 
     Context number i depends on the arguments and i alone, so any part can be made alone, in
-    any process. Train and eval draw from different streams at every seed.
+    any process. Every split draws from a stream of its own at every seed.
 
     Args:
         kind: what is asked for.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
-from kv_tasks.dictionaries import Context, Needle, Placement, contexts
+from kv_tasks.dictionaries import Context, Needle, Placement, Split, contexts
 from kv_tasks.errors import UsageError
 from kv_tasks.kinds import kind_of
 from kv_tasks.kv_windows import fitted_contexts
@@ -44,6 +44,7 @@ class Specification:
         questions_per_context: questions that share a haystack.
         placement: see :func:`kv_tasks.dictionaries.contexts`.
         template: whether the prompt shows the answer template.
+        split: ``validation`` for prompts that training holds out; tasks evaluate ``eval``.
     """
 
     kind: str = "simple"
@@ -56,6 +57,7 @@ class Specification:
     questions_per_context: int = 1
     placement: Placement = "paper"
     template: bool = True
+    split: Split = "train"
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.samples % self.questions_per_context:
@@ -106,7 +108,7 @@ def generate(specification: Specification, *, workers: int = 1) -> Iterator[Cont
     if specification.tokens is None:
         yield from contexts(
             kind,
-            split="train",
+            split=specification.split,
             seed=specification.seed,
             count=specification.contexts,
             dictionaries=specification.dictionaries or kind.dictionaries,
@@ -139,7 +141,7 @@ def _chunk(specification: Specification, start: int) -> list[Context]:
         for fitted in fitted_contexts(
             kind_of(specification.kind),
             specification.window(index),
-            split="train",
+            split=specification.split,
             seed=specification.seed,
             count=1,
             questions=specification.questions_per_context,

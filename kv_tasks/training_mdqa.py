@@ -28,7 +28,13 @@ CORPORA = ("nq-open-training", "encyclopedia-training")
 
 
 def rows(
-    *, samples: int, documents: int, corpus: str, seed: int = 0, form: Form = "messages"
+    *,
+    samples: int,
+    documents: int,
+    corpus: str,
+    seed: int = 0,
+    start: int = 0,
+    form: Form = "messages",
 ) -> Iterator[dict[str, Any]]:
     """Yield training rows, each of another question.
 
@@ -37,6 +43,7 @@ def rows(
         documents: in each prompt, the gold one included.
         corpus: one of :data:`CORPORA`.
         seed: of the order of questions, the gold positions and the distractors.
+        start: questions to leave out, in that order: those after ``samples`` are held out.
         form: see :func:`kv_tasks.training_forms.shaped`.
 
     Raises:
@@ -47,10 +54,12 @@ def rows(
         raise UsageError(f"corpus {corpus!r}: choose one of {', '.join(CORPORA)}")
     source = load_corpus(corpus)
     asked = [(question, stated) for question in source.questions if (stated := _stated(question))]
-    if samples > len(asked):
-        raise UsageError(f"samples {samples}: {corpus} has {len(asked)} questions; ask for fewer")
+    if start + samples > len(asked):
+        raise UsageError(
+            f"samples {start + samples}: {corpus} has {len(asked)} questions; ask for fewer"
+        )
     random.Random(f"mdqa-training:{seed}").shuffle(asked)
-    for index, (question, answer) in enumerate(asked[:samples]):
+    for index, (question, answer) in enumerate(asked[start : start + samples], start):
         rng = random.Random(f"mdqa-training:{seed}:{index}")
         chosen = [source.questions[n] for n in distractors(question, source, documents - 1, seed)]
         place = gold_places(rng, index, documents, 1, "even")[0]

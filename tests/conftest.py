@@ -132,6 +132,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Pa
         "data: {samples: 16, dictionaries: 6, questions_per_context: 2}\n"
         "lora: {rank: 8, alpha: 16}\n"
         "training: {epochs: 1, learning_rate: 1.0e-2, precision: fp32, packs_per_step: 2}\n"
+        "evaluation: {samples: 10}\n"
     )
     return file
 
@@ -139,7 +140,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Pa
 @pytest.fixture(scope="session")
 def tiny_adapter(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Path) -> Path:
     """An adapter of the tiny model, trained by the recipe; not to be changed by a test."""
-    from kv_train.recipe import load_recipe
+    from kv_train.recipe_files import load_recipe
     from kv_train.run import run
 
     return run(load_recipe(str(tiny_recipe)), tmp_path_factory.mktemp("adapters") / "tiny-kv")

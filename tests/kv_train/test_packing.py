@@ -1,20 +1,28 @@
-"""K questions packed over one context equal K separate rows, in loss and in gradient."""
+"""K questions packed over one context equal K separate rows, in loss and in gradient.
+
+The separate rows are computed by transformers alone: its own attention, full logits, one row
+at a time.
+"""
 
 from collections.abc import Sequence
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
-    LlamaForCausalLM,
     MistralConfig,
-    MistralForCausalLM,
+    PretrainedConfig,
     PreTrainedModel,
     Qwen2Config,
-    Qwen2ForCausalLM,
+    Qwen3Config,
 )
 
-from kv_train.packing import Collator, Pack, attention_mask, pack, pack_rows
+from kv_tasks.errors import ModelError
+from kv_train.attention import NAME, Layout, visible
+from kv_train.packing import Collator, Pack, pack, pack_rows
 from kv_train.tokens import IGNORED, Row
 from kv_train.trainer import answer_loss
 
@@ -25,12 +33,20 @@ SHAPE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
+    "head_dim": 8,
     "max_position_embeddings": 256,
 }
-MODELS = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
-    "mistral": lambda: MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=None)),
-    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SHAPE)),
+MIXED = {"layer_types": ["sliding_attention", "full_attention"]}
+CONFIGS = {
+    "llama": LlamaConfig(**SHAPE),
+    "mistral": MistralConfig(**SHAPE, sliding_window=None),
+    # Windows shorter than the context, longer than it, and in some layers only.
+    "mistral, window 16": MistralConfig(**SHAPE, sliding_window=16),
+    "mistral, window 55": MistralConfig(**SHAPE, sliding_window=55),
+    "qwen2": Qwen2Config(**SHAPE),
+    "qwen2, mixed": Qwen2Config(**SHAPE, **MIXED, use_sliding_window=True, sliding_window=16),
+    "qwen3": Qwen3Config(**SHAPE),
+    "gemma3": Gemma3TextConfig(**SHAPE, **MIXED, sliding_window=16),
 }
 QUESTIONS = (7, 11, 9)
 ANSWER = 4
@@ -43,78 +59,125 @@ def rows(context_id: str = "c", context: int = 50, seed: int = 0) -> list[Row]:
         return tuple(torch.randint(1, 97, (count,), generator=draw).tolist())
 
     shared = ids(context)
-    return [
-        Row(shared + (n,) + ids(size), context + 1 + size - ANSWER, context_id, f"row {n}")
-        for n, size in enumerate(QUESTIONS, start=1)
-    ]
+    made = []
+    for n, size in enumerate(QUESTIONS, start=1):
+        end = context + 1 + size
+        row_ids = shared + (n,) + ids(size)
+        made.append(Row(row_ids, ((end - ANSWER, end),), context_id, f"row {n}"))
+    return made
 
 
-def model(name: str) -> PreTrainedModel:
+def model(name: str, attention: str = NAME) -> PreTrainedModel:
     torch.manual_seed(0)
-    built: PreTrainedModel = MODELS[name]()
+    config: PretrainedConfig = CONFIGS[name]
+    built = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    assert isinstance(built, PreTrainedModel)
     return built.train()
 
 
-def loss_and_gradient(
-    net: PreTrainedModel, batches: Sequence[Sequence[Pack]]
-) -> tuple[float, dict[str, torch.Tensor]]:
-    collate = Collator(pad_token_id=0)
-    made = [collate(batch) for batch in batches]
+Result = tuple[float, dict[str, torch.Tensor]]
+
+
+def gradients(net: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+
+def separate_rows(name: str, made: Sequence[Row]) -> Result:
+    """Each row alone through transformers' own attention."""
+    net = model(name, "eager")
+    items = sum(end - start for row in made for start, end in row.spans)
+    total = 0.0
+    for row in made:
+        labels = torch.tensor(row.labels[1:])
+        logits = net(input_ids=torch.tensor([row.input_ids]), use_cache=False).logits[0, :-1]
+        loss = cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / items
+        loss.backward()
+        total += loss.item()
+    return total, gradients(net)
+
+
+def packed(name: str, batches: Sequence[Sequence[Pack]], checkpointing: bool = False) -> Result:
+    net = model(name)
+    if checkpointing:
+        net.gradient_checkpointing_enable()
+    made = [Collator(pad_token_id=0)(batch) for batch in batches]
     items = sum(int((batch["labels"] != IGNORED).sum()) for batch in made)
     total = 0.0
     for batch in made:
         loss = answer_loss(net, batch, items)
         loss.backward()
         total += loss.item()
-    gradient = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
-    net.zero_grad()
-    return total, gradient
+    return total, gradients(net)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("checkpointing", [False, True])
+def assert_equal(found: Result, expected: Result) -> None:
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    assert found[1].keys() == expected[1].keys()
+    for parameter, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][parameter], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])
 def test_packed_questions_equal_separate_rows(name: str, checkpointing: bool) -> None:
-    net = model(name)
-    if checkpointing:
-        net.gradient_checkpointing_enable()
     made = rows()
-    separate = loss_and_gradient(net, [[pack([row])] for row in made])
-    packed = loss_and_gradient(net, [[pack(made)]])
-    assert packed[0] == pytest.approx(separate[0], rel=1e-5)
-    for parameter, gradient in separate[1].items():
-        torch.testing.assert_close(packed[1][parameter], gradient, rtol=1e-4, atol=1e-6)
+    assert_equal(packed(name, [[pack(made)]], checkpointing), separate_rows(name, made))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_padding_changes_nothing(name: str) -> None:
-    net = model(name)
-    short, long = pack(rows("a", context=20)), pack(rows("b", context=60, seed=1))
-    alone = loss_and_gradient(net, [[short], [long]])
-    together = loss_and_gradient(net, [[short, long]])
-    assert together[0] == pytest.approx(alone[0], rel=1e-5)
-    for parameter, gradient in alone[1].items():
-        torch.testing.assert_close(together[1][parameter], gradient, rtol=1e-4, atol=1e-6)
+    short, long, single = rows("a", context=20), rows("b", seed=1), rows("c", seed=2)[:1]
+    batch = [pack(short), pack(long), pack(single)]
+    assert_equal(packed(name, [batch]), separate_rows(name, [*short, *long, *single]))
 
 
-def test_restarting_positions_without_the_mask_would_be_wrong() -> None:
-    """The test above can fail: without the mask the loss is another one."""
+@pytest.mark.parametrize("name", CONFIGS)
+def test_single_rows_of_several_lengths_equal_separate_rows(name: str) -> None:
+    made = rows()
+    batch = [pack([row]) for row in made]
+    assert_equal(packed(name, [batch[:2], batch[2:]]), separate_rows(name, made))
+
+
+def test_every_answer_of_a_conversation_is_trained() -> None:
+    row = rows()[0]
+    turns = Row(row.input_ids, ((10, 14), (30, 33), row.spans[0]), "c", "turns")
+    assert_equal(packed("llama", [[pack([turns])]]), separate_rows("llama", [turns]))
+
+
+def test_restarting_positions_without_the_segments_would_be_wrong() -> None:
+    """The tests above can fail: as one causal row the loss is another one."""
     net = model("llama")
     batch = Collator(pad_token_id=0)([pack(rows())])
     right = answer_loss(net, batch, None).item()
-    del batch["attention_mask"]
-    assert abs(answer_loss(net, batch, None).item() - right) > 1e-4
+    causal = Layout(torch.zeros_like(batch["input_ids"]), batch["position_ids"], 0)
+    assert abs(answer_loss(net, {**batch, "layout": causal}, None).item() - right) > 1e-4
 
 
 def test_a_suffix_sees_the_context_and_itself_only() -> None:
-    item = Pack(context=(1, 2), suffixes=((3, 4), (5,)), answer_starts=(1, 0))
-    seen = attention_mask([item], width=6)[0, 0].int().tolist()
+    item = Pack(((1, 2)), ((3, 4), (5,)), ((IGNORED, 4), (5,)), (None, None))
+    longer = Pack((1, 2, 3), ((4, 5), (6,)), ((IGNORED, 5), (6,)), (None, None))
+    layout = Collator(pad_token_id=0)([item, longer])["layout"]
+    seen = visible(layout.segments, layout.positions)[0].int().tolist()
+    assert layout.prefix == 2
     assert seen == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [1, 1, 1, 0, 0, 0],
         [1, 1, 1, 1, 0, 0],
         [1, 1, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 1],
+        [1, 1, 0, 0, 0, 1],
+    ]
+
+
+def test_a_window_counts_positions_not_places() -> None:
+    item = Pack((1, 2, 3), ((4, 5), (6, 7)), ((IGNORED, 5), (IGNORED, 7)), (None, None))
+    layout = Collator(pad_token_id=0)([item])["layout"]
+    seen = visible(layout.segments, layout.positions, 3, window=3).int()[0].tolist()
+    assert seen == [
+        [0, 1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 1, 1, 0, 0, 1, 0],
+        [0, 0, 1, 0, 0, 1, 1],
     ]
 
 
@@ -135,15 +198,29 @@ def test_labels_are_the_answers_alone() -> None:
     assert labels[labels != IGNORED].tolist() == answers
 
 
-def test_one_row_needs_no_mask() -> None:
-    assert "attention_mask" not in Collator(pad_token_id=0)([pack(rows()[:1])])
+def test_rows_alone_are_causal_throughout_and_need_no_mask() -> None:
+    made = rows()
+    layout = Collator(pad_token_id=0)([pack([row]) for row in made])["layout"]
+    assert layout.prefix == max(len(row.input_ids) for row in made)
 
 
 def test_identical_prompts_keep_a_token_that_predicts_the_answer() -> None:
     row = rows()[0]
     item = pack([row, row])
     assert len(item.context) == row.prompt_length - 1
-    assert item.answer_starts == (1, 1)
+    assert [labels[0] for labels in item.labels] == [IGNORED, IGNORED]
+    assert item.labels[0][1:] == row.input_ids[row.prompt_length :]
+
+
+def test_attention_that_a_model_wants_and_this_one_lacks_is_refused() -> None:
+    from kv_train.attention import shared_context_attention
+
+    query = torch.zeros(1, 2, 4, 8)
+    layout = Layout(torch.zeros(1, 4), torch.arange(4)[None], 4)
+    with pytest.raises(ModelError, match="softcap is not supported"):
+        shared_context_attention(
+            torch.nn.Identity(), query, query, query, None, layout=layout, softcap=50.0
+        )
 
 
 def test_contexts_are_never_mixed_and_packs_have_the_size_asked_for() -> None:

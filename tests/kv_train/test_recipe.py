@@ -8,7 +8,8 @@ from transformers import AutoTokenizer
 
 from kv_tasks.errors import RecipeError
 from kv_train.examples import generate
-from kv_train.recipe import Data, dump_recipe, load_recipe, recipes_folder
+from kv_train.recipe import Data
+from kv_train.recipe_files import dump_recipe, load_recipe, recipes_folder
 
 MINIMAL = "name: x\nmodel: smollm2-135m\n"
 
@@ -23,7 +24,8 @@ def write(tmp_path: Path, text: str) -> str:
 def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: Path) -> None:
     recipe = load_recipe(file.stem)
     assert recipe.name == file.stem
-    assert file.read_text().startswith(f"# kv-train run {file.stem}")
+    command = "openai" if recipe.openai else "run"
+    assert file.read_text().startswith(f"# kv-train {command} {file.stem}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training from recipe to adapter folder: whole or not at all, and the same after a kill."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -10,18 +11,21 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from kv_tasks.errors import DataError, ModelError, RunError
+from kv_tasks.errors import DataError, MissingPackageError, ModelError, RecipeError, RunError
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
 from kv_train.cli import app
 from kv_train.models import base_checksum, resolve_model
-from kv_train.recipe import load_recipe
+from kv_train.prepare import prepare, write_rows
+from kv_train.processes import _launched_alone
+from kv_train.recipe_files import for_seeds, load_recipe
 from kv_train.run import run
 
-LONG = ["training.epochs=8", "training.save_steps=1"]
+LONG = ["training.epochs=20", "training.save_steps=1"]
 
 
 def test_the_folder_is_what_peft_loads_and_says_where_it_came_from(
@@ -41,10 +45,28 @@ def test_the_folder_is_what_peft_loads_and_says_where_it_came_from(
     assert (after - before).abs().max() > 1e-3
 
 
+def log_of(adapter: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (adapter / "log.jsonl").read_text().splitlines()]
+
+
 def test_training_lowers_the_loss(tiny_adapter: Path) -> None:
-    log = [json.loads(line) for line in (tiny_adapter / "log.jsonl").read_text().splitlines()]
+    log = [entry for entry in log_of(tiny_adapter) if "loss" in entry]
     assert [entry["step"] for entry in log] == [1, 2, 3, 4]
     assert log[-1]["loss"] < log[0]["loss"] - 0.1
+
+
+def test_held_out_prompts_are_evaluated_before_between_and_after(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    made = run(load_recipe(str(tiny_recipe), ["evaluation.steps=3"]), tmp_path / "out")
+    evaluated = [entry for entry in log_of(made) if "eval_exact_match" in entry]
+    assert [entry["step"] for entry in evaluated] == [0, 3, 4]
+    assert evaluated[-1]["eval_loss"] < evaluated[0]["eval_loss"] - 0.1
+    assert all(f"eval_exact_match_depth_{part}" in evaluated[0] for part in (1, 3, 5))
+    trained = (made / "data.jsonl").read_text()
+    for line in (made / "held-out.jsonl").read_text().splitlines():
+        assert json.loads(line)["messages"][0]["content"] not in trained
+    assert (made / "training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_recipe_gives_the_same_bytes(
@@ -54,25 +76,114 @@ def test_the_same_recipe_gives_the_same_bytes(
     assert read_manifest(again) == read_manifest(tiny_adapter)
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_adapter(
+def test_a_run_killed_at_three_moments_ends_with_the_same_adapter(
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
+    """Dropout is on: the random state has to come back, too."""
+    overrides = [*LONG, "lora.dropout=0.1", "evaluation.steps=3"]
     out = tmp_path / "killed"
-    overrides = [argument for override in LONG for argument in ("--set", override)]
-    command = [sys.executable, "-c", "from kv_train.cli import main; main()", "run"]
-    command += [str(tiny_recipe), "--out", str(out), *overrides]
+    command = [sys.executable, "-m", "kv_train", "run", str(tiny_recipe), "--out", str(out)]
+    command += [argument for override in overrides for argument in ("--set", override)]
     work = out.with_name("killed.partial")
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        while not list(work.glob("checkpoint-[3-9]")) and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert not out.exists()
-    assert work.is_dir()
+    moments = random.Random()
+    for _ in range(3):
+        begun = newest_checkpoint(work)
+        with subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ) as run_:
+            while newest_checkpoint(work) <= begun and run_.poll() is None:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0, 0.4))
+            run_.send_signal(signal.SIGKILL)
+        assert work.is_dir()
+        assert not out.exists()
     subprocess.run(command, check=True, capture_output=True)
-    straight = run(load_recipe(str(tiny_recipe), LONG), tmp_path / "straight")
-    assert sha256_file(out / WEIGHTS) == sha256_file(straight / WEIGHTS)
-    assert (out / "log.jsonl").read_text() == (straight / "log.jsonl").read_text()
+    straight = run(load_recipe(str(tiny_recipe), overrides), tmp_path / "straight")
+    assert read_manifest(out) == read_manifest(straight)
     assert not work.exists()
+
+
+def newest_checkpoint(work: Path) -> int:
+    return max(
+        (int(mark.parent.name[11:]) for mark in work.glob("checkpoint-*/complete")), default=0
+    )
+
+
+def test_two_processes_train_the_adapter_of_one(
+    tiny_adapter: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "two"
+    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+    done = subprocess.run(
+        [*launch, "-m", "kv_train", "run", str(tiny_recipe), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 processes train together" in done.stderr
+    two, one = load_file(out / WEIGHTS), load_file(tiny_adapter / WEIGHTS)
+    assert two.keys() == one.keys()
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, rtol=1e-4, atol=2e-5)
+    for ours, theirs in zip(log_of(out), log_of(tiny_adapter), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    assert read_manifest(out).identity == read_manifest(tiny_adapter).identity
+
+
+def test_packs_that_two_processes_cannot_share_evenly_are_refused(
+    tiny_recipe: Path, tmp_path: Path, tiny_base: Path
+) -> None:
+    recipe = load_recipe(str(tiny_recipe), ["data.samples=18"])
+    write_rows(recipe, tiny_base, tmp_path)
+    with pytest.raises(RecipeError, match="9 packs are no multiple of the 2 that 2 processes"):
+        prepare(recipe, tiny_base, tmp_path, processes=2)
+    with pytest.raises(RecipeError, match="packs_per_step 2 is no multiple of the 3 packs"):
+        prepare(recipe, tiny_base, tmp_path, processes=3)
+
+
+def test_a_launcher_that_starts_one_process_of_several_is_named() -> None:
+    environment = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1"}
+    assert _launched_alone(environment)
+    assert not _launched_alone({**environment, "RANK": "0"})
+    assert not _launched_alone({"MASTER_ADDR": "127.0.0.1"})
+
+
+def test_three_seeds_are_one_command_and_equal_to_three(tiny_recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kv"
+    command = ["run", str(tiny_recipe), "--out", str(out), "--seeds", "1,2"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    alone = load_recipe(str(tiny_recipe), ["name=tiny-seed2", "data.seed=2", "training.seed=2"])
+    straight = run(alone, tmp_path / "straight")
+    assert read_manifest(tmp_path / "kv-seed2") == read_manifest(straight)
+    assert sha256_file(tmp_path / "kv-seed1" / WEIGHTS) != sha256_file(straight / WEIGHTS)
+
+
+def test_seeds_that_are_no_numbers_are_refused(tiny_recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="--seeds 1,x: expected different whole numbers"):
+        for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,x")
+    with pytest.raises(RecipeError, match="--seeds 1,1"):
+        for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,1")
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(tiny_recipe))
+    # What the adapter adds is then beyond fp32 as soon as it is not zero.
+    huge = recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"alpha": 1e45})})
+    with pytest.raises(RunError, match=r"the loss is (nan|inf) at step \d"):
+        run(huge, tmp_path / "out")
+
+
+def test_a_reporter_that_is_not_installed_is_named(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    recipe = load_recipe(str(tiny_recipe), ["report_to=[trackio]"])
+    with pytest.raises(MissingPackageError, match="trackio is not installed; run: pip install"):
+        run(recipe, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(

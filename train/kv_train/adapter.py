@@ -1,24 +1,36 @@
 """The adapter folder: what PEFT and vLLM load, and what says where it came from.
 
 adapter_model.safetensors  adapter_config.json     what PEFT and vLLM load
-recipe.yaml  data.jsonl  log.jsonl  README.md      how it was made; model card
-manifest.json                                      checksums of all of it, written last
+README.md  training.png                            model card, and how training went
+recipe.yaml  data.jsonl  held-out.jsonl  log.jsonl how it was made, with all defaults and seeds
+runs/                                              tensorboard's files, if it was reported to
+manifest.json                                      versions, and checksums of every file above
+                                                   but runs/; written last
 """
 
 import json
-from collections.abc import Mapping
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jsonlines
+
 from kv_tasks.errors import AdapterError
-from kv_tasks.files import sha256_file
+from kv_tasks.files import atomic_path, sha256_file
+from kv_train.model_card import model_card
+from kv_train.recipe import Recipe
+from kv_train.recipe_files import dump_recipe
 
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-RECORDED_PACKAGES = ("kv-tasks", "torch", "transformers", "peft")
+RECORDED_PACKAGES = (
+    "kv-tasks", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,29 @@ class Base:
 
 
 @dataclass(frozen=True)
+class Job:
+    """What a training is known by.
+
+    Attributes:
+        base: the model that is trained on.
+        loadable: what PEFT loads the base by: a hub name or a folder.
+        hub_name: the base's name on the hub, None for a model that is not there.
+        identity: digest of recipe, base and data; equal identities mean equal training.
+    """
+
+    base: Base
+    loadable: str
+    hub_name: str | None
+    identity: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What ``manifest.json`` holds.
 
     Attributes:
         base: the model that was trained on.
-        identity: digest of recipe, base and data; equal identities mean equal training.
+        identity: see :class:`Job`.
         files: file name to SHA-256.
         versions: distribution to version at training time.
     """
@@ -47,10 +76,46 @@ class Manifest:
     versions: Mapping[str, str]
 
 
+def assemble(
+    out: Path, work: Path, job: Job, recipe: Recipe, log: Sequence[Mapping[str, Any]]
+) -> None:
+    """Make the adapter folder from a finished work folder; it appears whole.
+
+    Args:
+        out: the adapter folder, missing or empty.
+        work: holds ``final/``, where the trainer saved the model, and the rows.
+        job: what was trained.
+        recipe: as run.
+        log: lines of ``log.jsonl``.
+    """
+    # matplotlib takes a second to import, which the commands that only read adapters save.
+    from kv_train.plots import draw
+
+    text = dump_recipe(recipe)
+    with atomic_path(out) as draft:
+        draft.mkdir()
+        for name in (WEIGHTS, CONFIG):
+            shutil.copyfile(work / "final" / name, draft / name)
+        _tidy_config(draft, job.loadable, job.base.revision)
+        for rows in sorted(work.glob("*.jsonl")):
+            if rows.stat().st_size:
+                shutil.copyfile(rows, draft / rows.name)
+        (draft / "recipe.yaml").write_text(text, encoding="utf-8")
+        with jsonlines.open(draft / "log.jsonl", "w") as writer:
+            writer.write_all(log)
+        draw(log, draft / "training.png")
+        card = model_card(recipe.name, job.base.name, job.hub_name, text, log)
+        (draft / "README.md").write_text(card, encoding="utf-8")
+        if (work / "runs").is_dir():
+            shutil.copytree(work / "runs", draft / "runs")
+        write_manifest(draft, job.base, job.identity)
+
+
 def write_manifest(folder: Path, base: Base, identity: str) -> Manifest:
     """Write the checksums of all files in ``folder``; its presence marks a whole adapter."""
     files = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
     versions = {name: version(name) for name in RECORDED_PACKAGES}
+    versions["python"] = platform.python_version()
     manifest = Manifest(base, identity, files, versions)
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -78,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise AdapterError(f"{path}: not a manifest of kv-train ({error!r})") from error
 
 
-def tidy_config(folder: Path, base: str, revision: str | None) -> None:
+def _tidy_config(folder: Path, base: str, revision: str | None) -> None:
     """Give ``adapter_config.json`` the base's name, and the same bytes at every run.
 
     PEFT writes the targets as a set, in an order that differs between processes.
@@ -89,41 +154,3 @@ def tidy_config(folder: Path, base: str, revision: str | None) -> None:
     config["base_model_name_or_path"] = base
     config["revision"] = revision
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def model_card(name: str, base: str, recipe_text: str) -> str:
-    """Return the README.md of an adapter in the hub's form."""
-    return f"""---
-base_model: {base}
-library_name: peft
-pipeline_tag: text-generation
-tags:
-- lora
-- long-context
-- retrieval
-- kv-tasks
----
-
-# {name}
-
-A LoRA adapter of `{base}`, fine-tuned on synthetic key-value retrieval prompts to use facts
-from anywhere in a long prompt. The data is random integers and teaches no facts. The method is
-that of Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292).
-
-## What it was seen to do
-
-Not measured yet. Evaluate it beside its base before use:
-
-    kv-adapters eval --base {base} --adapter . --tasks kv_simple,mdqa_pos_synth --out results
-
-## Use
-
-    vllm serve {base} --enable-lora --lora-modules {name}=.
-
-`manifest.json` holds the checksums of every file here and of the base model.
-
-## Recipe
-
-```yaml
-{recipe_text}```
-"""

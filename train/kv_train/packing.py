@@ -4,9 +4,6 @@ K rows that share a context are packed as ``context + suffix 1 + ... + suffix K`
 suffix attends to the context and to itself, never to another suffix, and its positions go on
 where the context ends. Loss and gradient are then those of K separate rows to float rounding,
 while the context is computed once: of K (P + S) tokens, P + K S remain.
-
-transformers detects restarting positions as packed sequences when no mask says otherwise, and
-would cut the suffixes off their context; the explicit 4D mask prevents that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +13,7 @@ from typing import Any
 
 import torch
 
+from kv_train.attention import CONTEXT, PADDING, Layout
 from kv_train.tokens import IGNORED, Row
 
 
@@ -26,12 +24,14 @@ class Pack:
     Attributes:
         context: token ids that all rows have in common, length P.
         suffixes: the rest of each row, lengths S_1..S_K.
-        answer_starts: index in each suffix at which the answer begins.
+        labels: of each suffix, as long as it: the token where it is trained, else IGNORED.
+        depths: of each row's gold, 0 to 1, None where a row does not say.
     """
 
     context: tuple[int, ...]
     suffixes: tuple[tuple[int, ...], ...]
-    answer_starts: tuple[int, ...]
+    labels: tuple[tuple[int, ...], ...]
+    depths: tuple[float | None, ...]
 
     def __len__(self) -> int:
         return len(self.context) + sum(map(len, self.suffixes))
@@ -62,69 +62,47 @@ def pack(rows: Sequence[Row]) -> Pack:
     return Pack(
         context=first[:shared],
         suffixes=tuple(row.input_ids[shared:] for row in rows),
-        answer_starts=tuple(row.prompt_length - shared for row in rows),
+        labels=tuple(row.labels[shared:] for row in rows),
+        depths=tuple(row.depth for row in rows),
     )
-
-
-def attention_mask(packs: Sequence[Pack], width: int) -> torch.Tensor:
-    """Return who attends to whom: bool (B, 1, width, width), True where row sees column.
-
-    Padding sees itself alone, so that no row of the softmax is empty.
-    """
-    mask = torch.zeros(len(packs), 1, width, width, dtype=torch.bool)
-    for number, item in enumerate(packs):
-        view = mask[number, 0]
-        shared = len(item.context)
-        view[:shared, :shared] = _causal(shared)
-        start = shared
-        for suffix in item.suffixes:
-            end = start + len(suffix)
-            view[start:end, :shared] = True
-            view[start:end, start:end] = _causal(len(suffix))
-            start = end
-        padding = torch.arange(start, width)
-        view[padding, padding] = True
-    return mask
-
-
-def _causal(size: int) -> torch.Tensor:
-    return torch.ones(size, size, dtype=torch.bool).tril()
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Make a batch of packs: right-padded, with positions and the mask that packing needs."""
+    """Make a batch of packs: right-padded, with the layout that attention needs."""
 
     pad_token_id: int
 
     def __call__(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """Return ``input_ids``, ``position_ids``, ``labels`` (B, T) and ``attention_mask``.
-
-        The mask is left out where every pack holds one row and none is padded: plain causal
-        attention is the same then, and faster.
-        """
+        """Return ``input_ids``, ``position_ids``, ``labels`` (B, T) and ``layout``."""
         width = max(map(len, packs))
-        ids = torch.full((len(packs), width), self.pad_token_id)
-        positions = torch.zeros_like(ids)
-        labels = torch.full_like(ids, IGNORED)
-        for number, item in enumerate(packs):
-            row_ids, row_positions, row_labels = _layout(item)
-            ids[number, : len(item)] = torch.tensor(row_ids)
-            positions[number, : len(item)] = torch.tensor(row_positions)
-            labels[number, : len(item)] = torch.tensor(row_labels)
-        batch = {"input_ids": ids, "position_ids": positions, "labels": labels}
-        if any(len(item.suffixes) > 1 or len(item) < width for item in packs):
-            batch["attention_mask"] = attention_mask(packs, width)
-        return batch
+        laid = [_lay(item) for item in packs]
+        ids, positions, labels, segments = (
+            torch.tensor([row + [filler] * (width - len(row)) for row in column])
+            for column, filler in zip(
+                zip(*laid, strict=True), (self.pad_token_id, 0, IGNORED, PADDING), strict=True
+            )
+        )
+        causal = min(len(p.context) if len(p.suffixes) > 1 else width for p in packs)
+        return {
+            "input_ids": ids,
+            "position_ids": positions,
+            "labels": labels,
+            "layout": Layout(segments, positions, causal),
+        }
 
 
-def _layout(item: Pack) -> tuple[list[int], list[int], list[int]]:
-    """Return the pack's token ids, positions and labels, each of length len(item)."""
+def _lay(item: Pack) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Return the pack's token ids, positions, labels and segments, each of len(item)."""
     shared = len(item.context)
     ids, positions = list(item.context), list(range(shared))
-    labels = [IGNORED] * shared
-    for suffix, answer in zip(item.suffixes, item.answer_starts, strict=True):
+    labels, segments = [IGNORED] * shared, [CONTEXT] * shared
+    alone = len(item.suffixes) == 1
+    for number, (suffix, targets) in enumerate(
+        zip(item.suffixes, item.labels, strict=True), start=1
+    ):
         ids += suffix
         positions += range(shared, shared + len(suffix))
-        labels += [IGNORED] * answer + list(suffix[answer:])
-    return ids, positions, labels
+        labels += targets
+        segments += [CONTEXT if alone else number] * len(suffix)
+    return ids, positions, labels, segments

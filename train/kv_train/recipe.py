@@ -1,21 +1,13 @@
 """Training recipes: what a YAML file may say, checked before anything is loaded.
 
-    kv-train run demo-smollm2 --set training.learning_rate=1e-4
-
-A recipe is a file, or the name of one that ships with the package. Unknown keys and
-impossible values are errors that name the key, what was found and what is allowed.
+Each class is a section of the file. Unknown keys and impossible values are errors;
+:mod:`kv_train.recipe_files` reads the files and words those errors.
 """
 
-import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from kv_tasks.errors import RecipeError
-from kv_tasks.paths import packaged
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # What vLLM's LoRA kernels accept (vLLM 0.32, max_lora_rank) up to a rank that makes sense.
 MAX_RANK = 512
@@ -23,39 +15,60 @@ MAX_RANK = 512
 # embeddings, so they are no choice here.
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ATTENTION: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+Reporter = Literal["tensorboard", "wandb", "trackio"]
+DICTIONARY_KINDS = ("simple", "multi-subkey", "multi-query")
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a recipe: no unknown keys, no changes once read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Data(_Section):
+class Data(Section):
     """The prompts: generated, or read from a file of chat messages.
 
     Attributes:
-        kind: the generator; ``simple`` is the paper's dictionary retrieval.
+        kind: the generator: the paper's dictionary retrieval (``simple``, ``multi-subkey``),
+            several keys at once (``multi-query``), or its baselines: questions over documents
+            (``mdqa``) and a needle in a haystack (``needle``). ``simple`` without a file.
         samples: number of prompts, a multiple of ``questions_per_context``.
         dictionaries: lines of each haystack; the paper's number by default.
-        tokens: instead, the window that prompt, chat template and answer fill, counted by the
-            model's own tokenizer.
+        documents: with ``mdqa``: documents in each prompt, 20 by default.
+        corpus: with ``mdqa``: where its questions come from.
+        tokens: instead of a number of lines, the window that prompt, chat template and answer
+            fill, counted by the model's own tokenizer.
         shortest: with ``tokens``: each window is drawn uniformly from here up.
         placement: of the gold dictionaries: as in the paper, uniform, or even over depth.
         template: whether the prompt shows the answer template.
         questions_per_context: prompts that share a haystack.
         seed: of the training stream.
-        file: JSON lines with ``messages`` (and ``context_id``) instead of a generator.
+        text: with ``needle``: a text file for the haystack; generated prose by default.
+        file: JSON lines with ``messages`` (and ``context_id``) to train on. ``kind`` and the
+            other keys then describe the held-out prompts only.
+        chat_template_kwargs: what the model's chat template is called with, for example
+            ``{enable_thinking: false}``.
     """
 
-    kind: Literal["simple", "multi-subkey", "multi-query"] = "simple"
+    kind: Literal["simple", "multi-subkey", "multi-query", "mdqa", "needle"] | None = None
     samples: Annotated[int, Field(ge=1)] = 350
     dictionaries: Annotated[int | None, Field(ge=1)] = None
+    documents: Annotated[int | None, Field(ge=1)] = None
+    corpus: Literal["nq-open-training", "encyclopedia-training"] | None = None
     tokens: Annotated[int | None, Field(ge=1)] = None
     shortest: Annotated[int | None, Field(ge=1)] = None
     placement: Literal["paper", "uniform", "even"] = "paper"
     template: bool = True
     questions_per_context: Annotated[int, Field(ge=1)] = 1
     seed: int = 0
+    text: Path | None = None
     file: Path | None = None
+    chat_template_kwargs: dict[str, Any] = {}
+
+    @property
+    def generator(self) -> str:
+        """The generator's name, ``simple`` unless another is chosen."""
+        return self.kind or "simple"
 
     @model_validator(mode="after")
     def _whole_contexts(self) -> "Data":
@@ -82,8 +95,27 @@ class Data(_Section):
             raise ValueError(f"shortest {self.shortest} exceeds tokens {self.tokens}")
         return self
 
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> "Data":
+        mdqa, needle = self.generator == "mdqa", self.generator == "needle"
+        meant = {
+            "dictionaries": not (mdqa or needle),
+            "documents": mdqa,
+            "corpus": mdqa,
+            "tokens": not mdqa,
+            "text": needle,
+        }
+        for key, allowed in meant.items():
+            if getattr(self, key) is not None and not allowed:
+                raise ValueError(f"{key} means nothing to kind {self.generator!r}; remove it")
+        if mdqa and self.questions_per_context > 1:
+            raise ValueError("questions_per_context: each prompt of kind 'mdqa' has documents")
+        if needle and self.tokens is None:
+            raise ValueError("tokens is missing: kind 'needle' fills a window of that many")
+        return self
 
-class Lora(_Section):
+
+class Lora(Section):
     """The adapter, limited to what vLLM serves."""
 
     rank: Annotated[int, Field(ge=1, le=MAX_RANK)] = 16
@@ -92,19 +124,20 @@ class Lora(_Section):
     targets: Annotated[tuple[Target, ...], Field(min_length=1)] = ATTENTION
 
 
-class Training(_Section):
+class Training(Section):
     """Optimization.
 
     Attributes:
         questions_per_pack: questions of one context computed in one pass; 1 is the paper's
             own layout. More gives the same gradient for less work.
-        packs_per_step: packs whose gradients make one optimizer step.
-        packs_per_batch: packs computed together; the rest is accumulated.
+        packs_per_step: packs whose gradients make one optimizer step, over all processes.
+        packs_per_batch: packs that a process computes together; the rest is accumulated.
         max_length: most tokens of a row; longer rows are errors.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 2
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adafactor"] = "adamw_torch"
     scheduler: Literal["constant_with_warmup", "linear", "cosine"] = "cosine"
     warmup_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -128,106 +161,77 @@ class Training(_Section):
         return self
 
 
-class Recipe(_Section):
-    """A whole recipe; ``model`` is a folder, a hub name or a short name of this package."""
+class Evaluation(Section):
+    """Retrieval accuracy on held-out prompts while training goes on.
 
-    name: str
+    Attributes:
+        steps: optimizer steps from one evaluation to the next, beside those before the first
+            and after the last step; 0 for none at all.
+        samples: held-out prompts, made like the training prompts from another stream, golds
+            even over depth.
+        file: JSON lines with ``messages`` instead.
+    """
+
+    steps: Annotated[int, Field(ge=0)] = 20
+    samples: Annotated[int, Field(ge=1)] = 40
+    file: Path | None = None
+
+
+class OpenAI(Section):
+    """A fine-tuning job of the OpenAI API, instead of ``lora`` and ``training``.
+
+    Attributes:
+        epochs, batch_size, learning_rate_multiplier: hyperparameters of the job.
+        seed: of the job.
+        suffix: of the fine-tuned model's name.
+        dollars_per_million_tokens: what the provider charges for training, for the estimate.
+        context: most tokens that the service accepts in a row.
+    """
+
+    epochs: int | Literal["auto"] = 3
+    batch_size: int | Literal["auto"] = "auto"
+    learning_rate_multiplier: float | Literal["auto"] = "auto"
+    seed: int = 0
+    suffix: Annotated[str | None, Field(max_length=64)] = None
+    dollars_per_million_tokens: Annotated[float | None, Field(ge=0)] = None
+    context: Annotated[int, Field(ge=16)] = 16_385
+
+
+class Recipe(Section):
+    """A whole recipe.
+
+    Attributes:
+        name: of the recipe and, by default, of the adapter.
+        model: a folder, a hub name or a short name of this package; with ``openai``, the
+            provider's name of the model.
+        revision: branch, tag or commit on the hub.
+        report_to: where losses and accuracies are sent, beside the adapter's own log.
+        out: the adapter's folder; ``adapters/NAME`` by default.
+        openai: the job, for ``kv-train openai``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     model: str
     revision: str | None = None
     data: Data = Data()
     lora: Lora = Lora()
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    report_to: tuple[Reporter, ...] = ()
+    out: Path | None = None
+    openai: OpenAI | None = None
 
+    @model_validator(mode="after")
+    def _one_trainer(self) -> "Recipe":
+        local = {"lora", "training", "evaluation", "report_to"} & self.model_fields_set
+        if self.openai is not None and local:
+            raise ValueError(
+                f"{', '.join(sorted(local))}: means nothing to a fine-tuning job; remove it, or "
+                "remove openai"
+            )
+        return self
 
-def recipes_folder() -> Path:
-    """Return the folder of the recipes that ship with the package."""
-    return packaged(__file__, "recipes", "recipes")
-
-
-def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and apply ``--set`` overrides.
-
-    Args:
-        source: path of a YAML file, or the name of a packaged recipe.
-        overrides: ``key.subkey=value`` strings; values are read as YAML.
-
-    Raises:
-        RecipeError: no such recipe, broken YAML, an unknown key or an impossible value.
-    """
-    path = _find(source)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise RecipeError(f"{path}: expected keys such as 'model' and 'data', found {raw!r}")
-    for override in overrides:
-        _apply(raw, override)
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
-        raise RecipeError(f"{path}: {problems}") from error
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """Return the recipe as YAML with every default filled in."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def _find(source: str) -> Path:
-    path = Path(source)
-    if path.is_file():
-        return path
-    packaged_file = recipes_folder() / f"{source}.yaml"
-    if packaged_file.is_file():
-        return packaged_file
-    names = ", ".join(sorted(file.stem for file in recipes_folder().glob("*.yaml")))
-    raise RecipeError(f"{source}: no such file, and no packaged recipe; packaged are: {names}")
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: expected key=value, such as training.epochs=1")
-    *parents, last = key.split(".")
-    target = raw
-    for parent in parents:
-        target = target.setdefault(parent, {})
-        if not isinstance(target, dict):
-            raise RecipeError(f"--set {override}: {parent!r} has no keys of its own")
-    target[last] = _number(yaml.safe_load(value))
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; people mean a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _explain(problem: Any) -> str:
-    """Turn one pydantic problem into ``key: found; what to do``."""
-    key = ".".join(str(part) for part in problem["loc"]) or "recipe"
-    if problem["type"] == "extra_forbidden":
-        allowed = _allowed(problem["loc"])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
-    if problem["type"] == "missing":
-        return f"{key} is missing; every recipe needs it"
-    message = problem["msg"].removeprefix("Value error, ")
-    found = problem["input"]
-    shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
-    return f"{key}: {message}{shown}"
-
-
-def _allowed(location: tuple[Any, ...]) -> list[str]:
-    section: Any = Recipe
-    for part in location[:-1]:
-        field = section.model_fields.get(part)
-        section = field.annotation if field else Recipe
-    return list(section.model_fields)
+    @property
+    def folder(self) -> Path:
+        """Where the result goes unless the command says otherwise."""
+        return self.out or Path("adapters") / self.name

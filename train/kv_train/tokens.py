@@ -1,9 +1,9 @@
-"""From chat messages to token ids with labels on the answer only.
+"""From chat messages to token ids with labels on the answers only.
 
-The chat template renders the whole conversation once; the answer's tokens are then found by
-their character offsets, so any template works whose rendering of prompt + answer begins with
-its rendering of the prompt. The end-of-turn token is trained: a model that does not learn to
-stop answers and then goes on.
+The chat template renders the whole conversation once; the tokens of each answer are then
+found by their character offsets, so any template works whose rendering of prompt + answer
+begins with its rendering of the prompt. Every message of the assistant is an answer. Its
+end-of-turn token is trained: a model that does not learn to stop answers and then goes on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,30 +33,53 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """One training row: ids up to and including the end of the answer's turn.
+    """One training row: ids up to and including the end of the last answer's turn.
 
     Attributes:
         input_ids: token ids, length T.
-        prompt_length: tokens before the answer; ``input_ids[prompt_length:]`` is trained.
+        spans: first and one past the last token of each answer; these are trained.
         context_id: rows with the same id share their haystack.
         name: where the row came from, for messages.
+        depth: of the gold in the haystack, 0 to 1, where the row says.
     """
 
     input_ids: tuple[int, ...]
-    prompt_length: int
+    spans: tuple[tuple[int, int], ...]
     context_id: str
     name: str
+    depth: float | None = None
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens before the first answer."""
+        return self.spans[0][0]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Token ids where they are trained, IGNORED elsewhere, length T."""
+        labels = [IGNORED] * len(self.input_ids)
+        for start, end in self.spans:
+            labels[start:end] = self.input_ids[start:end]
+        return tuple(labels)
 
 
-def encode(tokenizer: Tokenizer, row: Mapping[str, Any], *, name: str, max_length: int) -> Row:
+def encode(
+    tokenizer: Tokenizer,
+    row: Mapping[str, Any],
+    *,
+    name: str,
+    max_length: int,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> Row:
     """Encode one chat-message row.
 
     Args:
         tokenizer: a fast tokenizer with a chat template.
-        row: ``messages`` ending with the assistant's answer, and ``context_id`` if several
-            rows share a context.
+        row: ``messages`` ending with the assistant's answer; ``context_id`` if several rows
+            share a context; ``depth`` of the gold, if any.
         name: file and line, or generator and number, for error messages.
         max_length: the most tokens a row may have; nothing is ever cut.
+        template_kwargs: what the chat template is called with.
 
     Raises:
         ModelError: the tokenizer has no chat template, or one that rewrites the prompt.
@@ -68,31 +91,39 @@ def encode(tokenizer: Tokenizer, row: Mapping[str, Any], *, name: str, max_lengt
             "the tokenizer has no chat template; choose an instruction-tuned model, or save a "
             "chat_template.jinja beside its tokenizer"
         )
-    prompt = tokenizer.apply_chat_template(
-        messages[:-1], tokenize=False, add_generation_prompt=True
-    )
-    whole = tokenizer.apply_chat_template(messages, tokenize=False)
-    if not whole.startswith(prompt):
-        raise ModelError(
-            f"{name}: the chat template renders the prompt differently once the answer "
-            "follows, so training and inference would see different prompts"
-        )
+    options = dict(template_kwargs or {})
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, **options)
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = list(encoded["input_ids"])
     starts = [start for start, _ in encoded["offset_mapping"]]
-    prompt_length = next((i for i, start in enumerate(starts) if start >= len(prompt)), len(ids))
-    if list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) != ids[:prompt_length]:
-        raise DataError(
-            f"{name}: the first token of the answer merges with the prompt, so a model could "
-            "never generate it; begin the answer with a word"
+    spans = []
+    for turn, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        prompt = tokenizer.apply_chat_template(
+            messages[:turn], tokenize=False, add_generation_prompt=True, **options
         )
-    end = _end_of_turn(tokenizer, ids, prompt_length, name)
+        if not whole.startswith(prompt):
+            raise ModelError(
+                f"{name}: the chat template renders the prompt differently once the answer "
+                "follows, so training and inference would see different prompts"
+            )
+        start = next((i for i, at in enumerate(starts) if at >= len(prompt)), len(ids))
+        if list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) != ids[:start]:
+            raise DataError(
+                f"{name}: the first token of the answer merges with the prompt, so a model could "
+                "never generate it; begin the answer with a word"
+            )
+        spans.append((start, _end_of_turn(tokenizer, ids, start, name)))
+    end = spans[-1][1]
     if end > max_length:
         raise DataError(
             f"{name}: {end} tokens, more than the limit of {max_length}; nothing is cut here: "
-            "use fewer dictionaries, or raise training.max_length if the model allows it"
+            "use a shorter haystack, or raise training.max_length if the model allows it"
         )
-    return Row(tuple(ids[:end]), prompt_length, str(row.get("context_id", name)), name)
+    depth = row.get("depth")
+    context_id = str(row.get("context_id", name))
+    return Row(tuple(ids[:end]), tuple(spans), context_id, name, depth)
 
 
 def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
@@ -107,12 +138,12 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
     return messages
 
 
-def _end_of_turn(tokenizer: Tokenizer, ids: list[int], prompt_length: int, name: str) -> int:
-    """Return the index after the first special token of the answer, its end of turn."""
+def _end_of_turn(tokenizer: Tokenizer, ids: list[int], start: int, name: str) -> int:
+    """Return the index after the first special token from ``start`` on, the end of turn."""
     special = set(tokenizer.all_special_ids)
-    for index in range(prompt_length, len(ids)):
+    for index in range(start, len(ids)):
         if ids[index] in special:
-            if index == prompt_length:
+            if index == start:
                 break
             return index + 1
     raise DataError(

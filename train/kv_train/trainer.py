@@ -1,24 +1,21 @@
-"""transformers.Trainer with logits for the answer positions only, and a progress bar.
+"""transformers.Trainer with logits for the answer positions only.
 
 Full logits at 4K tokens cost 0.8 GB (49K vocabulary) to 2.5 GB (152K) a copy; the answers'
 some 30 tokens a question need a hundredth of that.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
-from kv_tasks import console
 from kv_train.tokens import IGNORED
 
 
 def answer_loss(
-    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], items: torch.Tensor | float | None
+    model: torch.nn.Module, batch: Mapping[str, Any], items: torch.Tensor | float | None
 ) -> torch.Tensor:
     """Return the cross-entropy over the answer tokens, a scalar.
 
@@ -28,77 +25,89 @@ def answer_loss(
         items: answer tokens of the whole optimizer step, by which the sum is divided, so
             that every answer token weighs the same however packs are accumulated.
     """
+    logits, targets, _ = answer_logits(model, batch)
+    total = cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / (items if items is not None else (targets != IGNORED).sum())
+
+
+def answer_logits(
+    model: torch.nn.Module, batch: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return logits where an answer token is predicted, and what is to be predicted there.
+
+    Returns:
+        logits fp32 (B, L, vocabulary); targets (B, L), IGNORED where a row of the batch has
+        none; the L columns of ``labels`` that the targets come from.
+    """
     labels = batch["labels"]
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     # Position t predicts token t + 1; keep the positions at which any row has a target.
     kept = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
     logits = model(**inputs, logits_to_keep=kept, use_cache=False).logits
-    targets = labels[:, kept + 1]
-    total = cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total / (items if items is not None else (targets != IGNORED).sum())
+    return logits.float(), labels[:, kept + 1], kept + 1
+
+
+def answer_scores(
+    model: torch.nn.Module, batch: Mapping[str, Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how well each question of each pack is answered.
+
+    Greedy decoding writes an answer exactly if and only if every one of its tokens is the
+    likeliest after those before it, so one pass over prompt and answer tells.
+
+    Returns:
+        exact: (B, K), 1.0 where the model would write the answer word for word, else 0.0;
+        losses: (B, K, 2), the sum over its tokens and their number, which is 0 where a pack
+        has fewer than K questions.
+    """
+    logits, targets, columns = answer_logits(model, batch)
+    nll = cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
+    asked = targets != IGNORED
+    wrong = asked & (logits.argmax(dim=-1) != targets)
+    # A row alone is all context (segment 0): its one question is number 1 as well.
+    owner = batch["layout"].segments.to(targets.device)[:, columns].clamp(min=1) - 1
+    questions = int(owner.max()) + 1
+
+    def per_question(values: torch.Tensor) -> torch.Tensor:
+        sums = torch.zeros(len(values), questions, device=values.device)
+        return sums.scatter_add_(1, owner, values.float())
+
+    losses = torch.stack([per_question(nll), per_question(asked)], dim=-1)
+    return (per_question(wrong) == 0).float(), losses
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss is :func:`answer_loss`."""
+    """Trainer whose loss is :func:`answer_loss` and whose evaluation :func:`answer_scores`."""
 
     loss_is_scaled_for_ga = True
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # Count the answer tokens of a whole step, whatever the model's forward accepts.
+        self.model_accepts_loss_kwargs = True
 
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Return the loss of one batch, see :func:`answer_loss`."""
-        return answer_loss(model, inputs, num_items_in_batch)
+        loss = answer_loss(model, inputs, num_items_in_batch)
+        # Gradients are averaged over processes, but the answer tokens counted are everybody's.
+        return loss * int(self.accelerator.num_processes)
 
-
-class ProgressLine(TrainerCallback):  # type: ignore[misc]
-    """One live line on standard error: step, loss, learning rate, tokens a second, time left."""
-
-    def __init__(self, tokens_per_step: float) -> None:
-        self._tokens_per_step = tokens_per_step
-        self._started = 0.0
-        self._first_step = 0
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps {task.fields[detail]}"),
-            TimeRemainingColumn(),
-            console=console.err,
-        )
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Show the bar."""
-        self._started, self._first_step = time.monotonic(), state.global_step
-        self._task = self._bar.add_task("", total=state.max_steps, detail="")
-        self._bar.start()
-
-    def on_log(
+    def prediction_step(
         self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Move the bar on; where nobody watches, print a line now and then instead."""
-        if not logs or "loss" not in logs:
-            return
-        steps = state.global_step - self._first_step
-        speed = steps * self._tokens_per_step / max(1e-9, time.monotonic() - self._started)
-        detail = f"loss {logs['loss']:.3f} rate {logs['learning_rate']:.1e} {speed:,.0f} tokens/s"
-        self._bar.update(self._task, completed=state.global_step, detail=detail)
-        if not console.err.is_terminal and state.global_step % max(1, state.max_steps // 10) == 0:
-            console.note(f"step {state.global_step}/{state.max_steps} {detail}")
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Leave the finished bar on the screen."""
-        self._bar.stop()
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, torch.Tensor, torch.Tensor]:
+        """Return no loss, and :func:`answer_scores` as predictions and labels."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return None, *answer_scores(model, inputs)

@@ -1,0 +1,11 @@
+"""``python -m kv_train``, and ``accelerate launch -m kv_train`` for several processes."""
+
+import os
+
+from kv_tasks import console
+from kv_train.cli import main
+
+if __name__ == "__main__":
+    # All processes say the same; the first one is enough.
+    console.out.quiet = console.err.quiet = os.environ.get("RANK", "0") != "0"
+    main()

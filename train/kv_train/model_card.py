@@ -1,0 +1,83 @@
+"""The README.md of an adapter, in the hub's form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kv_train.held_out import PARTS
+
+RESULTS = ("<!-- results -->", "<!-- /results -->")
+
+
+def model_card(
+    name: str,
+    base: str,
+    hub_name: str | None,
+    recipe_text: str,
+    log: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the card of an adapter; what a comparison finds goes between :data:`RESULTS`.
+
+    Args:
+        name: of the adapter.
+        base: the base model as the commands here take it.
+        hub_name: its name on the hub, None where it has none.
+        recipe_text: the recipe as run, YAML.
+        log: lines of ``log.jsonl``.
+    """
+    based = f"base_model: {hub_name}\nbase_model_relation: adapter\n" if hub_name else ""
+    return f"""---
+{based}library_name: peft
+pipeline_tag: text-generation
+tags:
+- lora
+- long-context
+- retrieval
+- kv-tasks
+---
+
+# {name}
+
+A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt. The method
+is that of Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292): the
+loss is on the answers alone, to questions about synthetic data that teaches no facts.
+
+## What it does
+
+{RESULTS[0]}
+Not compared with its base yet. Do so before use:
+
+    kv-adapters eval --base {base} --adapter . --tasks kv_simple,mdqa_pos_synth --out results
+    kv-adapters compare results/base results/{name}
+{RESULTS[1]}
+
+{_training(log)}
+## Use
+
+    vllm serve {hub_name or base} --enable-lora --lora-modules {name}=.
+
+`manifest.json` holds the checksums of every file here and of the base model.
+
+## Recipe
+
+```yaml
+{recipe_text}```
+"""
+
+
+def _training(log: Sequence[Mapping[str, Any]]) -> str:
+    """Return the section on how training went; accuracies where they were measured."""
+    steps = [entry for entry in log if "loss" in entry]
+    evaluated = [entry for entry in log if "eval_exact_match" in entry]
+    text = "## Training\n\n![loss and held-out accuracy](training.png)\n\n"
+    text += f"{len(steps)} optimizer steps; loss an answer token {steps[0]['loss']:.3f} at the "
+    text += f"first, {steps[-1]['loss']:.3f} at the last.\n"
+    if not evaluated:
+        return text
+    text += "\nHeld-out prompts answered word for word, by depth of the gold in the prompt:\n\n"
+    parts = [part for part in range(PARTS) if f"eval_exact_match_depth_{part + 1}" in evaluated[0]]
+    ranges = [f"{part / PARTS:.1f} to {(part + 1) / PARTS:.1f}" for part in parts]
+    text += "| step | all | " + " | ".join(ranges) + " |\n" + "|---" * (len(parts) + 2) + "|\n"
+    for entry in (evaluated[0], evaluated[-1]):
+        keys = ["eval_exact_match", *(f"eval_exact_match_depth_{part + 1}" for part in parts)]
+        text += f"| {entry['step']} | " + " | ".join(f"{entry[key]:.2f}" for key in keys) + " |\n"
+    return text

@@ -1,0 +1,115 @@
+"""From a recipe's data to packs that fit the model, or an error that names what does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonlines
+from transformers import AutoConfig, AutoTokenizer
+
+from kv_tasks import console
+from kv_tasks.errors import DataError, RecipeError
+from kv_tasks.files import write_jsonl
+from kv_train.examples import encode_rows, generate, held_out
+from kv_train.packing import Pack, pack_rows
+from kv_train.recipe import Recipe
+from kv_train.tokens import Row
+
+DATA, HELD_OUT = "data.jsonl", "held-out.jsonl"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training reads.
+
+    Attributes:
+        packs: to train on.
+        held_out: to evaluate on, empty where the recipe has none.
+        pad_token_id: fills batches; never seen, never trained.
+    """
+
+    packs: Sequence[Pack]
+    held_out: Sequence[Pack]
+    pad_token_id: int
+
+    @property
+    def tokens_per_pack(self) -> float:
+        """Tokens that a pack computes, on average."""
+        return sum(map(len, self.packs)) / len(self.packs)
+
+
+def write_rows(recipe: Recipe, folder: Path, work: Path) -> None:
+    """Write the recipe's rows as JSON lines into ``work``, unless they lie there already."""
+    for name, rows in ((DATA, generate(recipe.data, folder)), (HELD_OUT, held_out(recipe, folder))):
+        if not (work / name).is_file():
+            count = write_jsonl(work / name, rows)
+            console.note(f"{count} prompts written to {work / name}")
+
+
+def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> Prepared:
+    """Encode and pack the rows of ``work``, and check that all of it can be trained on.
+
+    Args:
+        recipe: the recipe.
+        folder: of the base model.
+        work: where :func:`write_rows` wrote.
+        processes: that train together.
+
+    Raises:
+        DataError: a row has no answer, or does not fit the recipe's limit or the model.
+        ModelError: the model's chat template cannot be trained on.
+        RecipeError: the packs cannot be shared out evenly.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    limit = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None)
+    packs = []
+    for name, source in ((DATA, recipe.data.file), (HELD_OUT, recipe.evaluation.file)):
+        with jsonlines.open(work / name) as reader:
+            rows = encode_rows(
+                tokenizer,
+                reader,
+                source=str(source or work / name),
+                max_length=recipe.training.max_length,
+                template_kwargs=recipe.data.chat_template_kwargs,
+            )
+        _check_length(recipe, rows, limit)
+        packs.append(pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack))
+    trained, held = packs
+    _check_shares(recipe, len(trained), processes)
+    _describe(trained)
+    pad = tokenizer.pad_token_id
+    return Prepared(trained, held, tokenizer.eos_token_id if pad is None else pad)
+
+
+def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> None:
+    for row in rows:
+        if limit and len(row.input_ids) > limit:
+            raise DataError(
+                f"{row.name}: {len(row.input_ids)} tokens, more than the {limit} of "
+                f"{recipe.model}; use a shorter haystack"
+            )
+
+
+def _check_shares(recipe: Recipe, packs: int, processes: int) -> None:
+    """Refuse what would train some packs twice: processes get equally many batches."""
+    training = recipe.training
+    together = training.packs_per_batch * processes
+    if training.packs_per_step % together:
+        raise RecipeError(
+            f"training.packs_per_step {training.packs_per_step} is no multiple of the {together} "
+            f"packs that {processes} processes compute together; change it or packs_per_batch"
+        )
+    if processes > 1 and packs % together:
+        raise RecipeError(
+            f"data.samples: {packs} packs are no multiple of the {together} that {processes} "
+            "processes compute together, so some would be trained twice; choose another number "
+            "of samples or processes"
+        )
+
+
+def _describe(packs: Sequence[Pack]) -> None:
+    rows = [len(item.context) + len(suffix) for item in packs for suffix in item.suffixes]
+    console.note(
+        f"{len(rows)} rows in {len(packs)} packs; longest row {max(rows)} tokens; "
+        f"{sum(map(len, packs)):,} tokens an epoch instead of {sum(rows):,} in separate rows"
+    )

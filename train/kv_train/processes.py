@@ -1,0 +1,60 @@
+"""One training in several processes: who writes, who waits, and what all must know.
+
+``accelerate launch -m kv_train run RECIPE`` starts every process with the same command. The
+main one writes files and tells the others what it found; they read what it wrote.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from kv_tasks.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Processes:
+    """The processes of this training; a single one without ``accelerate launch``."""
+
+    def __init__(self) -> None:
+        if _launched_alone(os.environ):
+            raise UsageError(
+                "accelerate launch: it was asked for several processes and started one, as it "
+                "does on CPUs without mpirun; use: torchrun --nproc-per-node N -m kv_train ..."
+            )
+        self._state = PartialState(cpu=not torch.accelerator.is_available())
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self._state.is_main_process)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._state.num_processes)
+
+    def decide(self, question: Callable[[], T]) -> T:
+        """Let the main process answer, with whatever files it has to write; tell the others.
+
+        An exception ends the main process; the launcher then ends the others.
+        """
+        answers = [question() if self.main else None]
+        if self.count > 1:
+            broadcast_object_list(answers, from_process=0)
+        (answer,) = answers
+        return answer  # type: ignore[return-value]
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        self._state.wait_for_everyone()
+
+
+def _launched_alone(environment: Mapping[str, str]) -> bool:
+    """Say whether accelerate prepared several processes (an address to meet at) but no rank."""
+    by_accelerate = "ACCELERATE_MIXED_PRECISION" in environment
+    return by_accelerate and "MASTER_ADDR" in environment and "RANK" not in environment

@@ -1,0 +1,154 @@
+"""Recipe files: found by path or name, changed by ``--set``, refused with the key at fault.
+
+    kv-train run demo-smollm2 --set training.learning_rate=1e-4
+
+A recipe is a file, or the name of one that ships with the package. An error names the key,
+what was found and what is allowed.
+"""
+
+import difflib
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from kv_tasks.errors import RecipeError
+from kv_tasks.paths import packaged
+from kv_train.recipe import Recipe
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes that ship with the package."""
+    return packaged(__file__, "recipes", "recipes")
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``--set`` overrides.
+
+    Args:
+        source: path of a YAML file, or the name of a packaged recipe.
+        overrides: ``key.subkey=value`` strings; values are read as YAML.
+
+    Raises:
+        RecipeError: no such recipe, broken YAML, an unknown key or an impossible value.
+    """
+    path = _find(source)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: expected keys such as 'model' and 'data', found {raw!r}")
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem) for problem in error.errors())
+        raise RecipeError(f"{path}: {problems}") from error
+
+
+def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe, Path]]:
+    """Return the trainings of one command: a recipe and a folder for each seed.
+
+    Args:
+        recipe: as loaded.
+        out: the adapter's folder; with seeds the start of its name.
+        seeds: such as ``0,1,2``: the seeds of data and training; None for the recipe's own.
+
+    Raises:
+        RecipeError: ``seeds`` are no whole numbers, or one is there twice.
+    """
+    if seeds is None:
+        return [(recipe, out)]
+    numbers = seeds.split(",")
+    if not all(n.strip().isdecimal() for n in numbers) or len(set(numbers)) < len(numbers):
+        raise RecipeError(f"--seeds {seeds}: expected different whole numbers, such as 0,1,2")
+    return [
+        (_with_seed(recipe, int(number)), out.with_name(f"{out.name}-seed{int(number)}"))
+        for number in numbers
+    ]
+
+
+def _with_seed(recipe: Recipe, seed: int) -> Recipe:
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}-seed{seed}",
+            "data": recipe.data.model_copy(update={"seed": seed}),
+            "training": recipe.training.model_copy(update={"seed": seed}),
+        }
+    )
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every default filled in."""
+    unused = {"openai"} if recipe.openai is None else {"lora", "training", "evaluation"}
+    unused |= {"report_to"} if recipe.openai else set()
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude=unused), sort_keys=False)
+
+
+def _find(source: str) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    packaged_file = recipes_folder() / f"{source}.yaml"
+    if packaged_file.is_file():
+        return packaged_file
+    names = ", ".join(sorted(file.stem for file in recipes_folder().glob("*.yaml")))
+    raise RecipeError(f"{source}: no such file, and no packaged recipe; packaged are: {names}")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: expected key=value, such as training.epochs=1")
+    *parents, last = key.split(".")
+    target = raw
+    for parent in parents:
+        target = target.setdefault(parent, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"--set {override}: {parent!r} has no keys of its own")
+    target[last] = _number(yaml.safe_load(value))
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-4`` as text; people mean a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(problem: Any) -> str:
+    """Turn one pydantic problem into ``key: found; what to do``."""
+    key = ".".join(str(part) for part in problem["loc"]) or "recipe"
+    if problem["type"] == "extra_forbidden":
+        allowed = _allowed(problem["loc"])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {key!r}; {hint}allowed: {', '.join(allowed)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing; every recipe needs it"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = problem["input"]
+    shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
+    return f"{key}: {message}{shown}"
+
+
+def _allowed(location: tuple[Any, ...]) -> list[str]:
+    section: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        section = _section(field.annotation) if field else Recipe
+    return list(section.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """Return the section in an annotation such as ``Lora`` or ``OpenAI | None``."""
+    choices = typing.get_args(annotation) or (annotation,)
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), Recipe)
