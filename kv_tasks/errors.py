@@ -8,6 +8,7 @@ KVError
 ├── AdapterError       an adapter folder that is not what it says
 ├── PromptTooLongError a prompt that does not fit where truncation would be silent
 ├── RunError           an evaluation output folder that cannot be read or reused
+├── ServiceError       a provider that refuses, does not answer, or whose job fails
 └── MissingPackageError  an optional dependency that the command needs
 
 A message is one line: the file, line, field or flag at fault, what was found, what was
@@ -48,6 +49,10 @@ class PromptTooLongError(KVError):
 
 class RunError(KVError):
     """An evaluation output folder is missing, partial, or corrupt."""
+
+
+class ServiceError(KVError):
+    """A provider refused a request, did not answer, or its fine-tuning job failed."""
 
 
 class MissingPackageError(KVError):

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "transformers", "vllm", "datasets", "lm_eval", "matplotlib", "statsmodels")
+HEAVY = (
+    "torch", "transformers", "vllm", "datasets", "lm_eval", "matplotlib", "statsmodels", "openai",
+    "tiktoken",
+)  # fmt: skip
 COMMANDS = {
     "kv_tasks.cli": ("register", "unregister", "path", "status", "data"),
-    "kv_train.cli": ("run", "model"),
+    "kv_train.cli": ("run", "openai", "model"),
     "kv_adapters.cli": ("verify", "eval", "compare", "report"),
 }
 

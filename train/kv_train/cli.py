@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from kv_tasks import console
+from kv_tasks.errors import RecipeError
 
 app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
 
@@ -19,23 +20,73 @@ def _program() -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
     out: Annotated[
-        Path | None, typer.Option(help="Adapter folder. [default: adapters/NAME]")
+        Path | None, typer.Option(help="Adapter folder. [default: the recipe's, or adapters/NAME]")
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. training.epochs=1."),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="0,1,2", help="Train one adapter a seed, each in OUT-seedN."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a finished adapter.")] = False,
 ) -> None:
     """Train an adapter; the same command resumes after a kill."""
-    from kv_train.recipe import load_recipe
+    from kv_train.recipe_files import for_seeds, load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
+    if loaded.openai is not None:
+        raise RecipeError(f"{recipe}: has an 'openai' section; run: kv-train openai {recipe}")
+    planned = for_seeds(loaded, out or loaded.folder, seeds)
     with console.requires("train"):
         from kv_train.run import run as train
 
-    folder = train(loaded, out or Path("adapters") / loaded.name, overwrite=overwrite)
-    console.out.print(str(folder), markup=False)
+    for one, folder in planned:
+        console.out.print(str(train(one, folder, overwrite=overwrite)), markup=False)
+
+
+@app.command("openai")
+def openai_job(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the job. [default: the recipe's, or adapters/NAME]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. openai.epochs=1."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write and check the file; send nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Spend without asking.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start another job where one is over.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.001, help="Seconds from one look at the job to the next.")
+    ] = 20.0,
+) -> None:
+    """Fine-tune a model of the OpenAI API; the same command follows a running job.
+
+    Prints the model's name. Needs OPENAI_API_KEY; OPENAI_BASE_URL chooses another service.
+    """
+    from kv_train.recipe_files import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    with console.requires("openai"):
+        from kv_train.openai_jobs.command import fine_tune
+
+    result = fine_tune(
+        loaded,
+        out or loaded.folder,
+        dry_run=dry_run,
+        yes=yes,
+        overwrite=overwrite,
+        interval=interval,
+    )
+    console.out.print(result, markup=False)
 
 
 @app.command()
