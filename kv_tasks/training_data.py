@@ -60,6 +60,10 @@ class Specification:
     split: Split = "train"
 
     def __post_init__(self) -> None:
+        if self.questions_per_context < 1:
+            raise UsageError(
+                f"questions_per_context {self.questions_per_context}: choose 1 or more"
+            )
         if self.samples < 1 or self.samples % self.questions_per_context:
             raise UsageError(
                 f"samples {self.samples}: no multiple of questions_per_context "

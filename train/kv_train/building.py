@@ -1,5 +1,6 @@
 """The trainer of a recipe: model, LoRA layers, arguments, callbacks."""
 
+import importlib
 import importlib.util
 import os
 from pathlib import Path
@@ -132,3 +133,9 @@ def _check_reporters(recipe: Recipe) -> None:
             raise MissingPackageError(
                 f"report_to: {name} is not installed; run: pip install {name}"
             )
+
+
+def finish_reports(recipe: Recipe) -> None:
+    """End the run at wandb: the next seed's training in this process gets one of its own."""
+    if "wandb" in recipe.report_to:
+        importlib.import_module("wandb").finish()

@@ -32,12 +32,12 @@ def draw(log: Log, target: Path) -> None:
 def _losses(axes: Axes, log: Log, evaluated: Log) -> None:
     steps = [entry for entry in log if "loss" in entry]
     x, y = [entry["step"] for entry in steps], [entry["loss"] for entry in steps]
+    held = [entry["eval_loss"] for entry in evaluated]
     axes.plot(x, y, color="0.45", linewidth=1, label="training")
     if evaluated:
-        held = [entry["eval_loss"] for entry in evaluated]
         axes.plot([entry["step"] for entry in evaluated], held, "o-", label="held out")
     axes.set(xlabel="optimizer step", ylabel="loss an answer token (nats)", title="Loss")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.05 * max([*y, *held]))
     axes.legend(frameon=False)
 
 

@@ -19,7 +19,7 @@ from kv_tasks import console
 from kv_tasks.errors import KVError, RunError
 from kv_tasks.files import write_text
 from kv_train import adapter
-from kv_train.building import build
+from kv_train.building import build, finish_reports
 from kv_train.checkpoints import last_complete
 from kv_train.examples import generate, held_out
 from kv_train.models import base_checksum, public_name, resolve_model, resolved_revision
@@ -65,6 +65,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
             shutil.rmtree(work)
         raise
     _train(trainer, processes.decide(lambda: last_complete(work)))
+    finish_reports(recipe)
     trainer.save_model(str(work / "final"))
     if processes.main:
         adapter.assemble(out, work, job, recipe, _log_lines(trainer.state.log_history))
