@@ -15,6 +15,12 @@ from urllib.parse import parse_qs, urlsplit
 
 KEY = "test-key"
 MODEL = "gpt-3.5-turbo-1106"
+RECIPE = f"""
+name: paper
+model: {MODEL}
+data: {{kind: multi-subkey, samples: 12, dictionaries: 5}}
+openai: {{epochs: 3, seed: 7, suffix: kv, dollars_per_million_tokens: 8.0}}
+"""
 COURSE = ("validating_files", "queued", "running", "running", "succeeded")
 PAGE = 2
 

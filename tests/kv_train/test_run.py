@@ -176,6 +176,19 @@ def test_a_loss_that_is_no_number_stops_the_training(tiny_recipe: Path, tmp_path
         run(huge, tmp_path / "out")
 
 
+def test_losses_and_accuracies_go_to_tensorboard(tiny_recipe: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = load_recipe(str(tiny_recipe), ["report_to=[tensorboard]"])
+    made = run(recipe, tmp_path / "out")
+    (events,) = (made / "runs").glob("*/events*")
+    told = EventAccumulator(str(events)).Reload()
+    logged = [entry["loss"] for entry in log_of(made) if "loss" in entry]
+    assert [point.value for point in told.Scalars("train/loss")] == pytest.approx(logged)
+    assert [point.step for point in told.Scalars("eval/exact_match")] == [0, 4]
+    assert "runs" not in "".join(read_manifest(made).files)
+
+
 def test_a_reporter_that_is_not_installed_is_named(
     tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

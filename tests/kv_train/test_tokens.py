@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from kv_tasks.errors import DataError, ModelError
 from kv_tasks.training_data import Specification, rows
-from kv_train.tokens import encode
+from kv_train.tokens import IGNORED, encode
 
 ROW = {
     "messages": [
@@ -27,6 +27,11 @@ TEMPLATES = {
         "<|endoftext|>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} "
         "[/INST]{% else %} {{ m.content }}<|im_end|>{% endif %}{% endfor %}"
     ),
+    "llama 3": (
+        "<|endoftext|>{% for m in messages %}<|im_start|>{{ m.role }}<|im_start|>\n\n"
+        "{{ m.content | trim }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant<|im_start|>\n\n{% endif %}"
+    ),
     "zephyr": (
         "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -38,6 +43,50 @@ def with_template(tokenizer: Any, template: str | None) -> Any:
     changed = deepcopy(tokenizer)
     changed.chat_template = template
     return changed
+
+
+TURNS = {
+    "messages": [
+        {"role": "user", "content": "Report the value of key 2931."},
+        {"role": "assistant", "content": "The value is 8364."},
+        {"role": "user", "content": "And of key 17?"},
+        {"role": "assistant", "content": "It is 4."},
+    ],
+    "depth": 0.25,
+}
+# A model that may think first: the generation prompt closes the thoughts when told not to.
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_answer_of_a_conversation_is_trained_and_nothing_else(
+    tiny_tokenizer: Any, name: str
+) -> None:
+    tokenizer = with_template(tiny_tokenizer, TEMPLATES[name])
+    row = encode(tokenizer, TURNS, name="row", max_length=500)
+    trained = [tokenizer.decode(row.input_ids[start:end]).strip() for start, end in row.spans]
+    assert trained == ["The value is 8364.<|im_end|>", "It is 4.<|im_end|>"]
+    assert sum(label != IGNORED for label in row.labels) == sum(e - s for s, e in row.spans)
+    assert all(
+        label in (IGNORED, token) for label, token in zip(row.labels, row.input_ids, strict=True)
+    )
+    assert row.depth == 0.25
+
+
+def test_what_the_template_is_called_with_decides_where_the_answer_begins(
+    tiny_tokenizer: Any,
+) -> None:
+    tokenizer = with_template(tiny_tokenizer, THINKING)
+    options = {"enable_thinking": False}
+    row = encode(tokenizer, ROW, name="row", max_length=500, template_kwargs=options)
+    assert tokenizer.decode(row.input_ids[row.prompt_length :]) == "The value is 8364.<|im_end|>"
+    thinking = encode(tokenizer, ROW, name="row", max_length=500)
+    assert tokenizer.decode(thinking.input_ids[thinking.prompt_length :]).startswith("<think>")
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
