@@ -47,9 +47,10 @@ def evaluate(
     ] = "error",
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
-    """Evaluate a base model and its adapters in one engine; finished units are reused."""
-    from kv_adapters.evaluate import Request
+    """Evaluate a base model and its adapters in one engine; finished work is reused."""
     from kv_adapters.evaluate import evaluate as run_units
+    from kv_adapters.evaluate_table import print_outcomes
+    from kv_adapters.plan import Request
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     request = Request(
@@ -64,8 +65,10 @@ def evaluate(
         too_long=too_long,
         seed=seed,
     )
-    for folder in run_units(request):
-        console.out.print(str(folder), markup=False)
+    outcomes = run_units(request)
+    print_outcomes(outcomes)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -10,24 +10,6 @@ from typing import Any
 from kv_tasks.errors import PromptTooLongError
 
 
-def guarded(harness_class: type[Any]) -> type[Any]:
-    """Return a subclass of a harness LM that raises instead of cutting a prompt.
-
-    The subclass keeps its name, which the harness writes into the results.
-    """
-
-    def generate_until(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
-        refuse_truncation(self, requests)
-        return harness_class.generate_until(self, requests, disable_tqdm=disable_tqdm)
-
-    def loglikelihood(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> Any:
-        refuse_truncation(self, requests)
-        return harness_class.loglikelihood(self, requests, disable_tqdm=disable_tqdm)
-
-    members = {"generate_until": generate_until, "loglikelihood": loglikelihood}
-    return type(harness_class.__name__, (harness_class,), members)
-
-
 def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
     """Raise when a prompt and its answer exceed the model's context.
 

@@ -1,6 +1,9 @@
 """One load, all models, the harness's own files; what is finished is never repeated or mixed."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,9 @@ from typer.testing import CliRunner
 
 from kv_adapters import evaluate as module
 from kv_adapters.cli import app
-from kv_adapters.evaluate import Request, evaluate
-from kv_tasks.errors import AdapterError, PromptTooLongError, RunError, UsageError
+from kv_adapters.evaluate import evaluate
+from kv_adapters.plan import Request, plan
+from kv_tasks.errors import AdapterError, UsageError
 
 TASK = "kv_simple_16dicts"
 
@@ -79,9 +83,9 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
 
     def digests(**change: Any) -> list[str]:
         asked = request_(tiny_base, Path("out"), tiny_adapter, **change)
-        return [u.digest for u in module.plan(asked, tiny_base, [tiny_adapter])]
+        return [u.digest for u in plan(asked, tiny_base, [tiny_adapter])]
 
-    assert digests() == [u.digest for u in module.plan(original, tiny_base, [tiny_adapter])]
+    assert digests() == [u.digest for u in plan(original, tiny_base, [tiny_adapter])]
     for change in changes:
         assert not set(digests(**change)) & set(digests())
 
@@ -89,8 +93,9 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
 def test_prompts_that_do_not_fit_are_refused_and_leave_nothing(
     tiny_base: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(PromptTooLongError, match=r"mdqa_pos_synth_0\d: .* max_length"):
-        evaluate(request_(tiny_base, tmp_path, tasks=["mdqa_pos_synth"], limit=1))
+    (outcome,) = evaluate(request_(tiny_base, tmp_path, tasks=["mdqa_pos_synth"], limit=1))
+    assert outcome.status == "failed"
+    assert re.search(r"mdqa_pos_synth_0\d: .* max_length", outcome.reason)
     assert not list(tmp_path.rglob("*.json*"))
 
 
@@ -143,9 +148,65 @@ def test_samples_that_were_not_written_whole_are_an_error(
     from lm_eval.loggers import EvaluationTracker
 
     monkeypatch.setattr(EvaluationTracker, "save_results_samples", lambda *_, **__: None)
-    with pytest.raises(RunError, match="0 of 1 samples written; is the disk full"):
-        evaluate(request_(tiny_base, tmp_path, limit=1))
+    (outcome,) = evaluate(request_(tiny_base, tmp_path, limit=1))
+    assert "0 of 1 samples written; is the disk full" in outcome.reason
     assert not list(tmp_path.rglob("results_*"))
+
+
+def test_a_task_that_fails_does_not_lose_the_others(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "--base", str(tiny_base), "--backend", "hf", "--limit", "1"]
+    command += ["--tasks", f"mdqa_pos_synth,{TASK}", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    first, second, *_, reason = (line for line in done.stdout.splitlines()[1:] if line.strip())
+    assert first.split()[:3] == ["base", "mdqa_pos_synth", "failed"]
+    assert second.split()[:5] == ["base", TASK, "done", "exact_match", "0.000"]
+    assert reason.startswith("failed base · mdqa_pos_synth: ")
+    assert "max_length" in reason
+    again = CliRunner().invoke(app, command)
+    assert "reused" in again.stdout
+    assert again.exit_code == 1
+
+
+KILLED = """
+import os, sys
+from kv_adapters.answers import Journal
+add, parts = Journal.add, []
+def killed(self, keys, answers):
+    add(self, keys, answers)
+    parts.append(len(keys))
+    if len(parts) == 2:
+        os.kill(os.getpid(), 9)
+Journal.add = killed
+import kv_adapters.answers
+kv_adapters.answers.PART = 2
+from kv_adapters.cli import main
+main()
+"""
+
+
+def test_answers_of_a_killed_run_are_kept_and_the_results_are_the_same(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(out: Path) -> list[str]:
+        asked = ["eval", "--base", str(tiny_base), "--backend", "hf", "--limit", "6"]
+        return [*asked, "--tasks", TASK, "--out", str(out)]
+
+    script = [sys.executable, "-c", KILLED, *command(tmp_path / "killed")]
+    assert subprocess.run(script, capture_output=True).returncode == -9
+    (journal,) = (tmp_path / "killed" / "base").iterdir()
+    assert len(journal.read_text().splitlines()) == 4
+    with journal.open("a") as torn:
+        torn.write('["half a li')
+    assert CliRunner().invoke(app, command(tmp_path / "killed")).exit_code == 0
+    assert CliRunner().invoke(app, command(tmp_path / "straight")).exit_code == 0
+    killed, straight = samples(tmp_path / "killed/base"), samples(tmp_path / "straight/base")
+    assert killed == straight
+    (result,) = results(tmp_path / "killed/base")
+    assert result["kv_adapters"]["answers_kept"] == 4
+    assert list((tmp_path / "killed/base").glob(".*")) == []
 
 
 def test_the_command_needs_a_base(tmp_path: Path) -> None:

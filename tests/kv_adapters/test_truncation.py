@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kv_adapters.truncation import guarded
+from kv_adapters.answers import recorded
 from kv_tasks.errors import PromptTooLongError
 
 
@@ -37,14 +37,14 @@ def prompt(words: int, **kwargs: Any) -> Request:
 
 
 def test_prompts_that_fit_are_passed_on() -> None:
-    lm = guarded(Words)()
+    lm = recorded(Words)()
     assert lm.generate_until([prompt(6), prompt(8, max_gen_toks=2)]) == ["generated"] * 2
     assert lm.loglikelihood([Request(("a b", " c"))]) == ["scored"]
     assert type(lm).__name__ == "Words"
 
 
 def test_a_prompt_without_room_for_its_answer_is_refused_before_anything_is_generated() -> None:
-    lm = guarded(Words)()
+    lm = recorded(Words)()
     with pytest.raises(PromptTooLongError) as caught:
         lm.generate_until([prompt(6), prompt(7), prompt(9)])
     message = str(caught.value)
@@ -55,4 +55,4 @@ def test_a_prompt_without_room_for_its_answer_is_refused_before_anything_is_gene
 
 def test_a_continuation_counts_as_part_of_the_prompt() -> None:
     with pytest.raises(PromptTooLongError, match="needs 12 tokens"):
-        guarded(Words)().loglikelihood([Request(("w " * 9, "x y z"))])
+        recorded(Words)().loglikelihood([Request(("w " * 9, "x y z"))])

@@ -4,8 +4,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
-from kv_adapters.truncation import guarded
 
 
 class HfBackend:
@@ -29,7 +29,7 @@ class HfBackend:
                 self._peft = PeftModel.from_pretrained(model, path, adapter_name=name)
             else:
                 self._peft.load_adapter(path, adapter_name=name)
-        self.lm = guarded(HFLM)(
+        self.lm = recorded(HFLM)(
             pretrained=(self._peft or model).eval(),
             tokenizer=AutoTokenizer.from_pretrained(settings.base),
             max_length=settings.max_length,

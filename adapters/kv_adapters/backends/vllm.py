@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
-from kv_adapters.truncation import guarded
+from kv_adapters.usage import prefix_ordered
 from kv_adapters.verify import read_config
 from kv_tasks.errors import MissingPackageError
 
@@ -26,7 +27,7 @@ class VllmBackend:
         """Start the engine; on a CPU this takes half a minute."""
         refuse_cuda_torch()
         self._prepare_environment()
-        harness_lm = guarded(_harness_class())
+        harness_lm = recorded(prefix_ordered(_harness_class()))
         on_cpu = not _gpu()
         self._settings = settings
         self._arguments: dict[str, Any] = {
