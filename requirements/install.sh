@@ -31,7 +31,7 @@ if ! pip install "$TORCH_SPEC" setuptools; then
     "${TORCH_SPEC%+cpu}"
 fi
 
-extras='.[train,openai,report,dev]'
+extras='.[train,openai,api,ray,report,dev]'
 if [ "$gpu" = yes ]; then
   say "2/3 kv-tasks and vLLM"
   pip install --constraint requirements/tested.txt --editable "${extras%]},vllm]"

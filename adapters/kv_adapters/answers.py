@@ -68,18 +68,24 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def recorded(harness_class: type[Any]) -> type[Any]:
+def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
     """Return a subclass of a harness LM that computes in parts and keeps its answers.
 
     The subclass keeps its name, which the harness writes into the results. Its ``journal`` is
     set before each unit; without one nothing is written down.
+
+    Args:
+        harness_class: a harness model.
+        refuses: whether prompts that would be cut are refused here; not where the model has no
+            tokenizer, and a service refuses them itself.
     """
 
     def method(name: str) -> Compute:
         compute: Compute = getattr(harness_class, name)
 
         def answer(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
-            refuse_truncation(self, requests)
+            if refuses:
+                refuse_truncation(self, requests)
             return _answer(self, name, requests, compute)
 
         return answer

@@ -36,7 +36,15 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results, one folder a model.")],
     adapter: Annotated[list[Path] | None, typer.Option(help="Adapter folder; repeat it.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Documents a task.")] = None,
-    backend: Annotated[Literal["vllm", "hf"], typer.Option(help="Who computes.")] = "vllm",
+    backend: Annotated[
+        Literal["vllm", "hf", "server", "openai"], typer.Option(help="Who computes.")
+    ] = "vllm",
+    url: Annotated[
+        str | None, typer.Option(help="Of the server, with --backend server or openai.")
+    ] = None,
+    tensor_parallel: Annotated[
+        int, typer.Option(min=1, help="GPUs that share one model, with vllm.")
+    ] = 1,
     chat_template: Annotated[
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
@@ -45,6 +53,9 @@ def evaluate(
         Literal["error", "skip"],
         typer.Option(help="Prompts that do not fit: stop, or leave out and count."),
     ] = "error",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Engines side by side, on Ray's GPUs or this CPU's cores.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
@@ -64,6 +75,9 @@ def evaluate(
         max_length=max_length,
         too_long=too_long,
         seed=seed,
+        url=url,
+        tensor_parallel=tensor_parallel,
+        workers=workers,
     )
     outcomes = run_units(request)
     print_outcomes(outcomes)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from kv_adapters.evaluate import Outcome
+from kv_adapters.worker import Outcome
 from kv_tasks import console
 
 

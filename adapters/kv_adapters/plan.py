@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import BackendName
-from kv_adapters.task_names import single_protocol
-from kv_tasks.errors import RunError, UsageError
-from kv_tasks.files import sha256_file
+from kv_adapters.models import Models
+from kv_adapters.task_names import config_checksum, single_protocol
+from kv_tasks.errors import RunError
 from kv_tasks.model_arguments import TooLong
-from kv_train.adapter import CONFIG, WEIGHTS
-from kv_train.models import base_checksum
 
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
@@ -41,6 +39,9 @@ class Request:
         too_long: whether a prompt that does not fit is an error, or left out and counted; tasks
             of the harness's own know only the error.
         seed: of engine and few-shot sampling.
+        url: of the server, for the backends that ask one.
+        tensor_parallel: GPUs that share one model.
+        workers: engines side by side, on the GPUs of a Ray cluster.
     """
 
     base: str
@@ -53,6 +54,9 @@ class Request:
     max_length: int | None = None
     too_long: TooLong = "error"
     seed: int = 1234
+    url: str | None = None
+    tensor_parallel: int = 1
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,13 @@ class Unit:
 
     label: str
     task: str
+    task_sha256: str | None
     base_sha256: str
     adapter: Path | None
     adapter_sha256: str | None
     limit: int | None
     backend: str
+    url: str | None
     chat_template: ChatTemplate
     max_length: int | None
     too_long: TooLong
@@ -83,40 +89,29 @@ class Unit:
         return out / self.label / f".answers_{self.task}_{self.digest[:16]}.jsonl"
 
 
-def plan(request: Request, base: Path, adapters: Sequence[Path]) -> list[Unit]:
+def plan(request: Request, models: Models) -> list[Unit]:
     """Return the units model by model, base first, so that adapters switch seldom."""
-    labels = [adapter.name for adapter in adapters]
-    if len(set(labels)) < len(labels) or "base" in labels:
-        raise UsageError(
-            f"--adapter: folder names label the results and must differ, none may be 'base'; "
-            f"found {', '.join(labels)}"
-        )
     versions = tuple(f"{name} {version(name)}" for name in ("kv-tasks", "lm_eval"))
-    base_sha256 = base_checksum(base)
     return [
         Unit(
             label=adapter.name if adapter else "base",
             task=task,
-            base_sha256=base_sha256,
+            task_sha256=config_checksum(task),
+            base_sha256=models.base_sha256,
             adapter=adapter,
-            adapter_sha256=adapter_checksum(adapter) if adapter else None,
+            adapter_sha256=models.adapters[adapter] if adapter else None,
             limit=request.limit,
             backend=request.backend,
+            url=request.url,
             chat_template=request.chat_template,
             max_length=request.max_length,
             too_long=request.too_long,
             seed=request.seed,
             versions=versions,
         )
-        for adapter in [None, *adapters]
+        for adapter in [None, *models.adapters]
         for task in single_protocol(request.tasks)
     ]
-
-
-def adapter_checksum(adapter: Path) -> str:
-    """Return one SHA-256 for what an adapter does: its weights and its configuration."""
-    parts = sha256_file(adapter / WEIGHTS) + sha256_file(adapter / CONFIG)
-    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def finished(out: Path, unit: Unit) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ A group is evaluated in one pass, with or without the chat template. One that ho
 both kinds is therefore evaluated member by member.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +19,20 @@ def single_protocol(names: Sequence[str]) -> list[str]:
         mixed = _kinds(name) == {"own", "harness"}
         found |= dict.fromkeys(single_protocol(_members(name)) if mixed else [name])
     return list(found)
+
+
+def config_checksum(name: str) -> str | None:
+    """Return a SHA-256 of what the YAML of one of our tasks or groups says, members included.
+
+    None for a task of the harness's own, which the harness's version stands for.
+    """
+    config = _config(name)
+    if config is None:
+        return None
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    for member in _members(name) if "group" in config else ():
+        digest.update((config_checksum(member) or member).encode())
+    return digest.hexdigest()
 
 
 def _kinds(name: str) -> set[str]:

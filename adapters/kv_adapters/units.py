@@ -4,6 +4,7 @@ A model's folder gets ``samples_<task>_<date>.jsonl`` and, last, ``results_<date
 """
 
 import copy
+import os
 import shutil
 import tempfile
 import time
@@ -39,7 +40,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
     started = time.monotonic()
     console.note(f"{unit.label} · {unit.task}: evaluating")
     loaded = tasks.load([unit.task])
-    chat = _use_chat_template(unit, loaded["tasks"].values(), backend.lm)
+    chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
     backend.select(unit.adapter)
     arguments = {**backend.describe(), "adapter": unit.adapter and str(unit.adapter)}
     journal = backend.lm.journal = Journal(unit.journal(request.out))
@@ -65,6 +66,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
             "seconds": round(time.monotonic() - started, 1),
             "apply_chat_template": chat,
             "answers_kept": kept,
+            "process": os.getpid(),
             **(usage.since(before) if (usage := getattr(backend.lm, "usage", None)) else {}),
             **{key: str(value) for key, value in asdict(unit).items() if value is not None},
         }
@@ -84,15 +86,16 @@ def _top_level(loaded: Mapping[str, Any], name: str) -> list[Any]:
     return list(loaded["tasks"].values())
 
 
-def _use_chat_template(unit: Unit, tasks: Iterable[Any], lm: Any) -> bool:
+def _use_chat_template(unit: Unit, tasks: Iterable[Any], backend: Backend) -> bool:
     """Decide by the protocols, unless the user did."""
-    has_template = bool(getattr(lm.tokenizer, "chat_template", None))
-    if unit.chat_template == "off":
-        return False
-    if unit.chat_template == "on":
-        if not has_template:
-            raise UsageError("--chat-template on: the base model's tokenizer has no chat template")
-        return True
+    chat_only = getattr(backend, "chat_only", False)
+    has_template = chat_only or bool(getattr(backend.lm.tokenizer, "chat_template", None))
+    if unit.chat_template == "off" and chat_only:
+        raise UsageError("--chat-template off: this service takes chats only")
+    if unit.chat_template == "on" and not has_template:
+        raise UsageError("--chat-template on: the base model's tokenizer has no chat template")
+    if chat_only or unit.chat_template != "auto":
+        return unit.chat_template != "off"
     modules = {getattr(task.config.custom_dataset, "__module__", "") for task in tasks}
     return has_template and all(module.startswith("kv_tasks.") for module in modules)
 

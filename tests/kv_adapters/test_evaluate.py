@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from kv_adapters import evaluate as module
+from kv_adapters import worker as module
 from kv_adapters.cli import app
 from kv_adapters.evaluate import evaluate
+from kv_adapters.models import find_models
 from kv_adapters.plan import Request, plan
 from kv_tasks.errors import AdapterError, UsageError
 
@@ -76,6 +77,7 @@ def test_a_second_run_loads_nothing(
 
 def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) -> None:
     original = request_(tiny_base, Path("out"), tiny_adapter)
+    models = find_models(str(tiny_base), [tiny_adapter], "hf")
     changes: list[dict[str, Any]] = [
         {"limit": 3}, {"seed": 7}, {"chat_template": "off"},
         {"max_length": 1024}, {"too_long": "skip"},
@@ -83,9 +85,9 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
 
     def digests(**change: Any) -> list[str]:
         asked = request_(tiny_base, Path("out"), tiny_adapter, **change)
-        return [u.digest for u in plan(asked, tiny_base, [tiny_adapter])]
+        return [u.digest for u in plan(asked, models)]
 
-    assert digests() == [u.digest for u in plan(original, tiny_base, [tiny_adapter])]
+    assert digests() == [u.digest for u in plan(original, models)]
     for change in changes:
         assert not set(digests(**change)) & set(digests())
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-BackendName = Literal["vllm", "hf"]
+BackendName = Literal["vllm", "hf", "server", "openai"]
 
 
 @dataclass(frozen=True)
@@ -18,18 +18,24 @@ class Settings:
     """What a backend loads, once, for the base model and all adapters.
 
     Attributes:
-        base: folder of the base model.
+        base: folder of the base model; with ``openai`` its name.
+        base_name: as the user gave it.
         adapters: adapter folders, in the order in which they will be selected.
         max_length: context in tokens, prompt and answer together; None is the model's own.
         batch_size: prompts computed together where the backend does not decide itself.
         seed: of the engine.
+        url: of a server.
+        tensor_parallel: GPUs that share the model.
     """
 
     base: Path
     adapters: Sequence[Path]
+    base_name: str = ""
     max_length: int | None = None
     batch_size: int = 8
     seed: int = 0
+    url: str | None = None
+    tensor_parallel: int = 1
 
 
 class Backend(Protocol):

@@ -35,6 +35,7 @@ class VllmBackend:
             "dtype": "bfloat16" if on_cpu else "auto",
             "max_model_len": settings.max_length,
             "seed": settings.seed,
+            "tensor_parallel_size": settings.tensor_parallel,
             "enable_prefix_caching": True,
         }
         if on_cpu:

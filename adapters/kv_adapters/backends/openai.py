@@ -1,0 +1,81 @@
+"""The OpenAI API, or another chat service that speaks it: tasks that generate.
+
+Models have names and no weights here: the base is a model's name, an adapter the folder of a
+fine-tuning job, whose ``job.json`` names the model that it made. Log-likelihood tasks fail by
+name; ``kv_general_chat`` asks the same without. The service refuses a prompt that is too long.
+"""
+
+import hashlib
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.answers import recorded
+from kv_adapters.backends import Settings
+from kv_tasks.errors import AdapterError, UsageError
+
+CONCURRENT = 8
+KEY = "OPENAI_API_KEY"
+URL = "https://api.openai.com/v1"
+
+
+class OpenAIBackend:
+    """See :class:`kv_adapters.backends.Backend`."""
+
+    # There is no other way to ask: every prompt is a chat.
+    chat_only = True
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare requests; nothing is asked yet."""
+        from lm_eval.models.openai_completions import OpenAIChatCompletion
+
+        if not os.environ.get(KEY):
+            raise UsageError(f"--backend openai needs a key: set {KEY}")
+        url = settings.url or os.environ.get("OPENAI_BASE_URL") or URL
+        self._base = settings.base_name
+        self._arguments: dict[str, Any] = {
+            "base_url": f"{url.rstrip('/')}/chat/completions",
+            "model": self._base,
+            "num_concurrent": CONCURRENT,
+            "seed": settings.seed,
+        }
+        self.lm = recorded(OpenAIChatCompletion, refuses=False)(**self._arguments)
+
+    def select(self, adapter: Path | None) -> None:
+        """Ask this job's model from now on; None is the base model."""
+        self.lm.model = fine_tuned_model(adapter) if adapter else self._base
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is asked, and with what."""
+        version = metadata.version("lm_eval")
+        return {**self._arguments, "model": self.lm.model, "backend": f"openai, lm_eval {version}"}
+
+
+def fine_tuned_model(job: Path) -> str:
+    """Return the name of the model that a fine-tuning job made.
+
+    Raises:
+        AdapterError: the folder holds no finished job.
+    """
+    file = job / "job.json"
+    try:
+        name = json.loads(file.read_text(encoding="utf-8"))["fine_tuned_model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise AdapterError(
+            f"{file}: no record of a fine-tuning job ({error!r}); give a folder of kv-train openai"
+        ) from error
+    if not name:
+        raise AdapterError(f"{file}: the job made no model yet; follow it with kv-train openai")
+    return str(name)
+
+
+def checksum(name: str) -> str:
+    """Return what identifies a model that is known by name alone."""
+    return hashlib.sha256(f"openai:{name}".encode()).hexdigest()
+
+
+def open_backend(settings: Settings) -> OpenAIBackend:
+    """Prepare to ask."""
+    return OpenAIBackend(settings)
