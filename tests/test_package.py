@@ -14,7 +14,7 @@ HEAVY = (
 )  # fmt: skip
 COMMANDS = {
     "kv_tasks.cli": ("register", "unregister", "path", "status", "data"),
-    "kv_train.cli": ("run", "openai", "model"),
+    "kv_train.cli": ("check", "run", "openai", "model"),
     "kv_adapters.cli": ("verify", "eval", "compare", "report"),
 }
 

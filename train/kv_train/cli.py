@@ -7,6 +7,7 @@ import typer
 
 from kv_tasks import console
 from kv_tasks.errors import RecipeError
+from kv_tasks.files import write_text
 
 app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
 
@@ -44,6 +45,52 @@ def run(
 
     for one, folder in planned:
         console.out.print(str(train(one, folder, overwrite=overwrite)), markup=False)
+
+
+@app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. training.epochs=1."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Folder whose tokenizer, and config.json if any, stand in for the model's.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail also where something could not be checked.")
+    ] = False,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all facts as JSON, too.")
+    ] = None,
+) -> None:
+    """Say what a recipe will do and cost, and what is wrong with it; nothing is trained.
+
+    Exits with 1 if something would stop the training. Weights are never fetched.
+    """
+    from kv_train.recipe_files import load_recipe
+
+    loaded = load_recipe(recipe, set_ or [])
+    if loaded.openai is not None:
+        raise RecipeError(
+            f"{recipe}: has an 'openai' section; run: kv-train openai {recipe} --dry-run"
+        )
+    with console.requires("train"):
+        from kv_train.check.rendering import as_json, print_report
+        from kv_train.check.report import check as examine
+
+    report = examine(loaded, tokenizer)
+    print_report(report, strict=strict)
+    if json_ is not None:
+        write_text(json_, as_json(report))
+    if report.failed(strict=strict):
+        raise typer.Exit(1)
 
 
 @app.command("openai")
