@@ -2,11 +2,13 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from kv_tasks.errors import DataError, MissingPackageError, ModelError, RecipeError, RunError
+from kv_tasks.errors import (
+    DataError,
+    KVError,
+    MissingPackageError,
+    ModelError,
+    RecipeError,
+    RunError,
+)
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
 from kv_train.cli import app
@@ -211,6 +220,44 @@ def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
     assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
     run(other, own_adapter, overwrite=True)
     assert (own_adapter / WEIGHTS).stat().st_mtime_ns != written
+
+
+def test_a_failed_overwrite_leaves_the_old_adapter(own_adapter: Path, tiny_recipe: Path) -> None:
+    written = sha256_file(own_adapter / WEIGHTS)
+    broken = load_recipe(str(tiny_recipe), ["data.seed=1", "training.max_length=16"])
+    with pytest.raises(DataError, match="more than the limit of 16"):
+        run(broken, own_adapter, overwrite=True)
+    assert sha256_file(own_adapter / WEIGHTS) == written
+
+
+def test_a_kill_after_the_last_rename_leaves_nothing_behind(
+    own_adapter: Path, tiny_recipe: Path
+) -> None:
+    work = own_adapter.with_name(f"{own_adapter.name}.partial")
+    (work / "checkpoint-4").mkdir(parents=True)
+    (work / "identity").write_text(read_manifest(own_adapter).identity)
+    run(load_recipe(str(tiny_recipe)), own_adapter)
+    assert not work.exists()
+
+
+def test_models_that_cannot_be_trained_are_refused_before_their_weights_are_read(
+    tiny_base: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    def refused(**changes: Any) -> str:
+        folder = tmp_path / "base"
+        shutil.copytree(tiny_base, folder, dirs_exist_ok=True)
+        config = json.loads((tiny_base / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps(config))
+        recipe = load_recipe(str(tiny_recipe), [f"model={folder}"])
+        with pytest.raises(KVError) as caught:
+            run(recipe, tmp_path / "out")
+        assert not (tmp_path / "out.partial").exists()
+        return str(caught.value)
+
+    assert "softcap is not supported in training" in refused(model_type="gemma2")
+    phi = refused(model_type="phi3")
+    assert "lora.targets: " in phi
+    assert "has no q_proj, k_proj, v_proj; its linear layers are down_proj, gate_up_proj" in phi
 
 
 def test_a_file_of_prompts_trains_like_the_generator_that_wrote_it(

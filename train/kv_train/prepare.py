@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jsonlines
 from transformers import AutoConfig, AutoTokenizer
 
 from kv_tasks import console
-from kv_tasks.errors import DataError, RecipeError
+from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
+from kv_train.check.architecture import architecture, meta_model, refusal
 from kv_train.examples import encode_rows, generate, held_out
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
@@ -57,11 +59,13 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
 
     Raises:
         DataError: a row has no answer, or does not fit the recipe's limit or the model.
-        ModelError: the model's chat template cannot be trained on.
-        RecipeError: the packs cannot be shared out evenly.
+        ModelError: the model's chat template or architecture cannot be trained.
+        RecipeError: the packs cannot be shared out evenly, or the model lacks a target.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    limit = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", None)
+    config = AutoConfig.from_pretrained(folder)
+    _check_architecture(recipe, config)
+    limit = getattr(config, "max_position_embeddings", None)
     packs = []
     for name, source in ((DATA, recipe.data.file), (HELD_OUT, recipe.evaluation.file)):
         with jsonlines.open(work / name) as reader:
@@ -79,6 +83,19 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     _describe(trained)
     pad = tokenizer.pad_token_id
     return Prepared(trained, held, tokenizer.eos_token_id if pad is None else pad)
+
+
+def _check_architecture(recipe: Recipe, config: Any) -> None:
+    """Refuse a model before its weights are read."""
+    model = meta_model(config)
+    if reason := refusal(model):
+        raise ModelError(f"{recipe.model}: {reason}; choose another model")
+    present = {name.rpartition(".")[2] for name in architecture(model).linears}
+    if missing := [target for target in recipe.lora.targets if target not in present]:
+        raise RecipeError(
+            f"lora.targets: {recipe.model} has no {', '.join(missing)}; its linear layers are "
+            f"{', '.join(sorted(present))}"
+        )
 
 
 def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> None:

@@ -68,6 +68,9 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     finish_reports(recipe)
     trainer.save_model(str(work / "final"))
     if processes.main:
+        if overwrite and out.exists():
+            # Not before: a training that fails leaves the old adapter as it was.
+            shutil.rmtree(out)
         adapter.assemble(out, work, job, recipe, _log_lines(trainer.state.log_history))
         shutil.rmtree(work)
     processes.wait()
@@ -85,6 +88,8 @@ def _begin(
     loadable = recipe.model if hub_name == recipe.model else str(folder)
     job = adapter.Job(base, loadable, hub_name, _identity(recipe, base, folder))
     if _finished(out, job.identity, overwrite):
+        if (work / "identity").is_file() and _identity_of(work) == job.identity:
+            shutil.rmtree(work)  # a kill came between the last rename and this
         return None
     _claim(work, job.identity, recipe)
     write_rows(recipe, folder, work)
@@ -103,7 +108,7 @@ def _identity(recipe: Recipe, base: adapter.Base, folder: Path) -> str:
 
 
 def _finished(out: Path, identity: str, overwrite: bool) -> bool:
-    """Say whether ``out`` holds this very training; clear it, or refuse, where it does not."""
+    """Say whether ``out`` holds this very training; refuse anything else without ``overwrite``."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     whole = (out / adapter.MANIFEST).is_file()
@@ -115,14 +120,13 @@ def _finished(out: Path, identity: str, overwrite: bool) -> bool:
             f"{out}: exists and is not the adapter of this recipe; choose another --out, or "
             "replace it with --overwrite"
         )
-    shutil.rmtree(out)
     return False
 
 
 def _claim(work: Path, identity: str, recipe: Recipe) -> None:
     """Mark the work folder as this training's, or refuse one that holds steps of another."""
     mark = work / "identity"
-    if work.exists() and (not mark.is_file() or mark.read_text(encoding="utf-8") != identity):
+    if work.exists() and (not mark.is_file() or _identity_of(work) != identity):
         if any(work.glob("checkpoint-*")):
             raise RunError(
                 f"{work}: holds an unfinished training of another recipe, base or data; finish "
@@ -130,6 +134,10 @@ def _claim(work: Path, identity: str, recipe: Recipe) -> None:
             )
         shutil.rmtree(work)
     write_text(mark, identity)
+
+
+def _identity_of(work: Path) -> str:
+    return (work / "identity").read_text(encoding="utf-8")
 
 
 def _check_space(work: Path, trainer: AnswerTrainer) -> None:

@@ -100,7 +100,11 @@ def refusal(model: Any) -> str | None:
     try:
         with torch.no_grad():
             model(**inputs, layout=batch["layout"], logits_to_keep=1, use_cache=False)
-    except (ModelError, KeyError) as error:
-        # Architectures with an attention of their own look ours up in vain: a KeyError.
-        return str(error) if isinstance(error, ModelError) else "it has an attention of its own"
+    except ModelError as error:
+        return str(error)
+    except KeyError:
+        # Architectures with an attention of their own look ours up in vain.
+        return "it has an attention of its own"
+    except TypeError as error:
+        return f"its forward does not take what the trainer passes ({error})"
     return None
