@@ -15,7 +15,7 @@ HEAVY = (
 COMMANDS = {
     "kv_tasks.cli": ("register", "unregister", "path", "status", "data"),
     "kv_train.cli": ("check", "run", "openai", "model"),
-    "kv_adapters.cli": ("verify", "eval", "compare", "report"),
+    "kv_adapters.cli": ("verify", "serve", "eval", "compare", "report"),
 }
 
 

@@ -1,4 +1,4 @@
-"""``kv-adapters``: verify, evaluate, compare and report adapters."""
+"""``kv-adapters``: verify, serve, evaluate, compare and report adapters."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -83,6 +83,67 @@ def evaluate(
     print_outcomes(outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    base: Annotated[str, typer.Option(help="Base model: folder, hub name or short name.")],
+    adapter: Annotated[
+        list[Path] | None, typer.Option(help="Adapter folder, served by its name; repeat it.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; with any but loopback a key is needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VLLM_API_KEY",
+            help="That every request must carry. Better in the variable: a process list shows "
+            "options. [default: none on loopback, elsewhere a random one, printed once]",
+        ),
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(min=1, help="Context in tokens.")] = None,
+    allow_runtime_loading: Annotated[
+        bool,
+        typer.Option(
+            "--allow-runtime-loading",
+            help="Let clients load adapters by path. Off, since whoever can reach the server could "
+            "then have it load any file.",
+        ),
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to become ready in.")] = 600,
+    log: Annotated[
+        Path | None, typer.Option(help="What vLLM prints. [default: a temporary file]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the engine.")] = 1234,
+    vllm_flags: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- FLAGS",
+            help="Passed on to vLLM, such as -- --tensor-parallel-size 2.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Serve a base model and its adapters by name: vLLM's OpenAI-compatible server."""
+    from kv_adapters.serve import serve as run_server
+    from kv_adapters.serve_plan import ServeRequest
+
+    request = ServeRequest(
+        base=base,
+        adapters=adapter or [],
+        host=host,
+        port=port,
+        api_key=api_key,
+        max_length=max_length,
+        allow_runtime_loading=allow_runtime_loading,
+        timeout=timeout,
+        log=log,
+        seed=seed,
+        vllm_flags=vllm_flags or [],
+    )
+    run_server(request)
 
 
 def main() -> None:

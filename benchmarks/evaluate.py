@@ -1,0 +1,262 @@
+"""How long does it take to evaluate a base and its adapters, here and as one would do today?
+
+    python benchmarks/evaluate.py --adapter DIR --adapter DIR --adapter DIR [--questions 20]
+
+Base and adapters on mdqa_pos (six positions) and kv_sweep_4k:
+
+    ours       kv-adapters eval: one engine for all
+    vllm       plain ``lm_eval --model vllm``, a process a model
+    hf         plain ``lm_eval --model hf``, a process a model
+    separate   ours, the sweep's questions each over a haystack of its own (kv_simple_4k)
+
+Printed are wall time, engine starts, prompt tokens, the share found in the prefix cache, peak
+memory of all processes, and which answers' scores differ. All sides have the same cores,
+precision, limits and prefix caching. ``--scaling`` adds ours with fewer adapters and documents.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from kv_tasks.paths import task_configs
+from kv_train.models import resolve_model
+
+TASKS = "mdqa_pos,kv_sweep_4k"
+# lm_eval, where vLLM is installed as a CPU wheel that it does not know by name, and with the
+# tokens counted that the engine computes and finds in its cache.
+PLAIN_VLLM = """
+import atexit, json, os, sys
+from kv_adapters.backends.vllm import _harness_class
+from kv_adapters.engine_settings import environment
+os.environ.update({"VLLM_LOGGING_LEVEL": "ERROR", **environment()})
+harness = _harness_class()
+from kv_adapters.usage import Usage
+usage, generate = Usage(), harness._model_generate
+def counted(self, *arguments, **options):
+    outputs = generate(self, *arguments, **options)
+    usage.add(outputs)
+    open(os.environ["USAGE"], "w").write(json.dumps(usage.since(Usage())))
+    return outputs
+harness._model_generate = counted
+from lm_eval.__main__ import cli_evaluate
+if __name__ == "__main__":
+    cli_evaluate()
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one way cost.
+
+    Attributes:
+        seconds: wall time, engine starts included.
+        starts: engines started.
+        prompt: prompt tokens, None where they are not counted.
+        cached: of these, found in the prefix cache.
+        memory: bytes of all processes together at their peak.
+        folders: model label to the folder of its samples.
+    """
+
+    name: str
+    seconds: float
+    starts: int
+    prompt: int | None
+    cached: int | None
+    memory: int
+    folders: dict[str, Path]
+
+
+class Watched:
+    """Runs commands and remembers the largest memory of their whole process trees."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self.seconds = 0.0
+
+    def run(self, command: Sequence[str], **environment: str) -> None:
+        """Run one command; what it printed is shown when it fails."""
+        started = time.perf_counter()
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdout=log, stderr=log
+            )
+            watcher = threading.Thread(target=self._watch, args=(process.pid,), daemon=True)
+            watcher.start()
+            code = process.wait()
+            watcher.join()
+            log.seek(0)
+            if code:
+                sys.exit(f"{' '.join(command)}\nended with {code}:\n{log.read()[-3000:]}")
+        self.seconds += time.perf_counter() - started
+
+    def _watch(self, pid: int) -> None:
+        while psutil.pid_exists(pid):
+            try:
+                root = psutil.Process(pid)
+                tree = [root, *root.children(recursive=True)]
+                self.peak = max(self.peak, sum(process.memory_info().rss for process in tree))
+            except psutil.Error:
+                pass
+            time.sleep(0.2)
+            if psutil.pid_exists(pid) and psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+
+
+def ours(base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str, name: str) -> Side:
+    """Evaluate all models in one engine."""
+    watched = Watched()
+    command = [sys.executable, "-m", "kv_adapters.cli", "eval", "--base", base, "--tasks", tasks]
+    command += ["--limit", str(limit), "--out", str(out)]
+    command += [part for adapter in adapters for part in ("--adapter", str(adapter))]
+    watched.run(command)
+    records = [
+        json.loads(file.read_text())["kv_adapters"] for file in sorted(out.rglob("results_*.json"))
+    ]
+    prompt, cached = (sum(r[f"{key}_tokens"] for r in records) for key in ("prompt", "cached"))
+    folders = {folder.name: folder for folder in sorted(out.iterdir())}
+    return Side(name, watched.seconds, 1, prompt, cached, watched.peak, folders)
+
+
+def plain(kind: str, base: str, adapters: Sequence[Path], limit: int, out: Path) -> Side:
+    """Evaluate model by model with lm_eval alone."""
+    watched, folder = Watched(), resolve_model(base)
+    prompt = cached = 0
+    folders = {}
+    for adapter in [None, *adapters]:
+        label = adapter.name if adapter else "base"
+        folders[label] = out / label
+        command = [sys.executable, "-c", PLAIN_VLLM] if kind == "vllm" else []
+        command = command or [sys.executable, "-m", "lm_eval"]
+        model_args = ",".join(_model_args(kind, folder, adapter))
+        command += ["--model", kind, "--model_args", model_args, "--tasks", TASKS]
+        command += ["--apply_chat_template", "--limit", str(limit), "--log_samples"]
+        command += ["--include_path", str(task_configs()), "--output_path", str(out / label)]
+        command += ["--batch_size", "auto" if kind == "vllm" else "8"]
+        usage = out / f"{label}.usage"
+        out.mkdir(parents=True, exist_ok=True)
+        watched.run(command, USAGE=str(usage), VLLM_PLUGINS="")
+        if usage.is_file():
+            counted = json.loads(usage.read_text())
+            prompt, cached = prompt + counted["prompt_tokens"], cached + counted["cached_tokens"]
+    starts = len(folders)
+    known = kind == "vllm"
+    return Side(
+        f"lm_eval --model {kind}", watched.seconds, starts, prompt if known else None,
+        cached if known else None, watched.peak, folders,
+    )  # fmt: skip
+
+
+def _model_args(kind: str, folder: Path, adapter: Path | None) -> Iterator[str]:
+    yield f"pretrained={folder}"
+    yield "dtype=bfloat16"
+    if kind == "hf":
+        yield from [f"peft={adapter}"] if adapter else []
+        return
+    # Without a GPU nothing is compiled on either side.
+    yield from ("enable_prefix_caching=True", "enforce_eager=True")
+    if adapter:
+        yield from ("enable_lora=True", "max_lora_rank=16", f"lora_local_path={adapter.resolve()}")
+
+
+def scores(folder: Path) -> dict[tuple[str, int], Any]:
+    """Return every document's headline scores by task and number."""
+    found = {}
+    for file in sorted(folder.rglob("samples_*.jsonl")):
+        task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
+        for line in file.read_text().splitlines():
+            row = json.loads(line)
+            found[task, row["doc_id"]] = [row[name] for name in row["metrics"]]
+    return found
+
+
+def differences(one: Side, other: Side) -> list[str]:
+    """Return the documents whose scores differ between two sides."""
+    found = []
+    for label, folder in one.folders.items():
+        mine, theirs = scores(folder), scores(other.folders[label])
+        if mine.keys() != theirs.keys():
+            found.append(f"{label}: {len(mine)} and {len(theirs)} documents")
+        found += [
+            f"{label} {task} {number}"
+            for (task, number), score in mine.items()
+            if str(theirs.get((task, number), score)) != str(score)
+        ]
+    return found
+
+
+def print_sides(title: str, sides: Sequence[Side]) -> None:
+    """Print a line a side, each beside the first."""
+    table = Table(title=title)
+    for name in ("side", "seconds", "times ours", "starts", "prompt tokens", "cached", "peak GB"):
+        table.add_column(name, justify="left" if name == "side" else "right")
+    for side in sides:
+        share = f"{side.cached / side.prompt:.0%}" if side.prompt else ""
+        table.add_row(
+            side.name, f"{side.seconds:.0f}", f"{side.seconds / sides[0].seconds:.1f}",
+            str(side.starts), f"{side.prompt:,}" if side.prompt else "", share,
+            f"{side.memory / 1e9:.1f}",
+        )  # fmt: skip
+    Console(width=100).print(table)
+
+
+def main() -> None:
+    """Run the sides one after another and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--adapter", type=Path, action="append", default=[])
+    parser.add_argument("--questions", type=int, default=20, help="documents a task")
+    parser.add_argument("--sides", nargs="+", default=["ours", "vllm", "hf", "separate"])
+    parser.add_argument("--scaling", action="store_true")
+    asked = parser.parse_args()
+    base, adapters, limit = asked.base, asked.adapter, asked.questions
+    print(
+        f"{base} and {len(adapters)} adapters, {TASKS}, {limit} documents a task; "
+        f"{len(os.sched_getaffinity(0))} cores, bf16, prefix caching on"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        sides = [ours(base, adapters, limit, out / "ours", TASKS, "kv-adapters eval")]
+        sides += [
+            plain(kind, base, adapters, limit, out / kind)
+            for kind in ("vllm", "hf")
+            if kind in asked.sides
+        ]
+        print_sides("base and adapters", sides)
+        for side in sides[1:]:
+            found = differences(sides[0], side)
+            print(f"scores that differ from {side.name}: {len(found)} {'; '.join(found[:12])}")
+        if "separate" in asked.sides:
+            print_sides(
+                "the sweep's questions",
+                [
+                    ours(base, (), limit, out / "sweep", "kv_sweep_4k", "one haystack"),
+                    ours(base, (), limit, out / "alone", "kv_simple_4k", "a haystack each"),
+                ],
+            )
+        if asked.scaling:
+            grid = [(count, n) for count in range(len(adapters) + 1) for n in (limit // 2, limit)]
+            print_sides(
+                "scaling",
+                [
+                    ours(base, adapters[:count], n, out / f"scale-{count}-{n}", TASKS,
+                         f"{count} adapters, {n} documents")
+                    for count, n in grid
+                ],
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
