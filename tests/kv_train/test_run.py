@@ -28,9 +28,11 @@ from kv_tasks.errors import (
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
 from kv_train.cli import app
+from kv_train.model_card import model_card
 from kv_train.models import base_checksum, resolve_model
 from kv_train.prepare import prepare, write_rows
 from kv_train.processes import _launched_alone
+from kv_train.recipe import Data
 from kv_train.recipe_files import for_seeds, load_recipe
 from kv_train.run import run
 
@@ -56,6 +58,21 @@ def test_the_folder_is_what_peft_loads_and_says_where_it_came_from(
 
 def log_of(adapter: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (adapter / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
+    card = (tiny_adapter / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: peft\n")
+    assert "The data is synthetic and teaches no facts" in card
+    assert "<!-- results -->" in card
+    log: list[Any] = [{"step": 1, "loss": 1.0}]
+    documents = model_card("x", "b", "ORG/B", Data(kind="mdqa"), "", log)
+    assert documents.startswith("---\nbase_model: ORG/B\nbase_model_relation: adapter\n")
+    assert "questions over documents" in documents
+    assert "teaches no facts" not in documents + model_card("x", "b", None, FILE, "", log)
+
+
+FILE = Data(file=Path("rows.jsonl"))
 
 
 def test_training_lowers_the_loss(tiny_adapter: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kv_train.held_out import PARTS
+from kv_train.recipe import Data
 
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
@@ -12,6 +13,7 @@ def model_card(
     name: str,
     base: str,
     hub_name: str | None,
+    data: Data,
     recipe_text: str,
     log: Sequence[Mapping[str, Any]],
 ) -> str:
@@ -21,6 +23,7 @@ def model_card(
         name: of the adapter.
         base: the base model as the commands here take it.
         hub_name: its name on the hub, None where it has none.
+        data: what it was trained on.
         recipe_text: the recipe as run, YAML.
         log: lines of ``log.jsonl``.
     """
@@ -37,9 +40,8 @@ tags:
 
 # {name}
 
-A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt. The method
-is that of Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292): the
-loss is on the answers alone, to questions about synthetic data that teaches no facts.
+A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt; the loss is
+on the answers alone. {_method(data)}
 
 ## What it does
 
@@ -62,6 +64,16 @@ Not compared with its base yet. Do so before use:
 ```yaml
 {recipe_text}```
 """
+
+
+def _method(data: Data) -> str:
+    """Say where the data comes from, and whether it teaches facts."""
+    paper = "Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292)"
+    if data.file is not None:
+        return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
+    if data.generator == "mdqa":
+        return f"It was trained on questions over documents, the baseline of {paper}."
+    return f"The data is synthetic and teaches no facts, after {paper}."
 
 
 def _training(log: Sequence[Mapping[str, Any]]) -> str:
