@@ -41,7 +41,8 @@ def serve(request: ServeRequest) -> None:
 def command(server: Server, request: ServeRequest) -> list[str]:
     """Return what is started. The key is not in it: a process list shows it to everybody."""
     # Not `vllm serve`: that asks for a distribution named vllm, which the CPU wheel is not.
-    started = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    # -P, or every file in the user's folder could stand in for a module of the same name.
+    started = [sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server"]
     where = {
         "model": str(server.base),
         "served_model_name": server.base_name,

@@ -74,18 +74,18 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, and kill what is left of its group after a while."""
+    """Ask a process and its group to end, and kill what is left of them after a while."""
     try:
         if process.poll() is None:
             _say("stopping vLLM; Ctrl-C kills it at once")
-        process.terminate()
+        # All of them: while it loads, vLLM's first process waits for the others, deaf to signals.
+        _signal(process, signal.SIGTERM)
         process.wait(GRACE)
         _wait_for_group(process.pid)
     except subprocess.TimeoutExpired:
         _say(f"vLLM did not end within {GRACE} s and is killed")
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process, signal.SIGKILL)
         process.wait()
 
 
@@ -172,6 +172,11 @@ def _get(server: Server, path: str) -> dict[str, Any] | None:
         return None
     finally:
         connection.close()
+
+
+def _signal(leader: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, number)
 
 
 def _wait_for_group(group: int) -> None:

@@ -54,7 +54,7 @@ def adapter(folder: Path, rank: int, *modules: str, **config: Any) -> Path:
 def flags(server: Server, **changes: Any) -> dict[str, list[str]]:
     """Return the command's flags, each with its values."""
     found: dict[str, list[str]] = {}
-    for word in command(server, ServeRequest(base="x", **changes))[3:]:
+    for word in command(server, ServeRequest(base="x", **changes))[4:]:
         if word.startswith("--"):
             found[word] = []
         else:

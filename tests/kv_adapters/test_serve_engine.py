@@ -95,13 +95,14 @@ def models(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Pat
 
 @pytest.fixture(scope="module")
 def server(models: Path) -> Iterator[Running]:
+    (models / "vllm.py").write_text("raise SystemExit('a file of the folder it was started in')")
     process = subprocess.Popen(
         [
             BIN / "kv-adapters", "serve", "--base", models / "tiny", "--adapter", models / "one",
             "--adapter", models / "two", "--port", "0", "--max-length", str(CONTEXT),
             "--log", models / "server.log",
         ],
-        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=models, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
