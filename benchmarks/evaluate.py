@@ -43,7 +43,7 @@ from kv_adapters.backends.vllm import _harness_class
 from kv_adapters.engine_settings import environment
 os.environ.update({"VLLM_LOGGING_LEVEL": "ERROR", **environment()})
 harness = _harness_class()
-from kv_adapters.usage import Usage
+from kv_adapters.evaluation.usage import Usage
 usage, generate = Usage(), harness._model_generate
 def counted(self, *arguments, **options):
     outputs = generate(self, *arguments, **options)

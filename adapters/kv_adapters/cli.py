@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kv_adapters.compare_commands import compare_command, report_command
+from kv_adapters.comparison.commands import compare_command, report_command
 from kv_tasks import console
 
 app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
@@ -19,8 +19,8 @@ def verify(
     base: Annotated[str, typer.Option(help="Base model: folder, hub name or short name.")],
 ) -> None:
     """Check that vLLM will serve the adapter and that it belongs to its base."""
-    from kv_adapters.verify import verify as run_checks
-    from kv_adapters.verify_table import print_checks
+    from kv_adapters.checks.table import print_checks
+    from kv_adapters.checks.verify import verify as run_checks
     from kv_train.models import resolve_model
 
     checks = run_checks(adapter, resolve_model(base))
@@ -59,9 +59,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
-    from kv_adapters.evaluate import evaluate as run_units
-    from kv_adapters.evaluate_table import print_outcomes
-    from kv_adapters.plan import Request
+    from kv_adapters.evaluation.evaluate import evaluate as run_units
+    from kv_adapters.evaluation.plan import Request
+    from kv_adapters.evaluation.table import print_outcomes
 
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     request = Request(
@@ -127,8 +127,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a base model and its adapters by name: vLLM's OpenAI-compatible server."""
-    from kv_adapters.serve import serve as run_server
-    from kv_adapters.serve_plan import ServeRequest
+    from kv_adapters.serving.plan import ServeRequest
+    from kv_adapters.serving.serve import serve as run_server
 
     request = ServeRequest(
         base=base,

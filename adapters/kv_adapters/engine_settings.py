@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.verify import PREFIX, read_config, tensor_shapes
+from kv_adapters.checks.verify import PREFIX, read_config, tensor_shapes
 from kv_tasks.errors import MissingPackageError
 from kv_train.adapter import WEIGHTS
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kv_adapters.samples import HEADLINES
+from kv_adapters.comparison.samples import HEADLINES
 
 Scores = Mapping[int, Sequence[float]]
 DATE = "2026-01-02T03-04-05.678901"

@@ -4,8 +4,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
+from kv_adapters.evaluation.answers import recorded
 
 
 class HfBackend:

@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
+from kv_adapters.evaluation.answers import recorded
 from kv_tasks.errors import AdapterError, UsageError
 
 CONCURRENT = 8

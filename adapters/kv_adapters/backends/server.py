@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
+from kv_adapters.evaluation.answers import recorded
 from kv_tasks.errors import ServiceError, UsageError
 
 # Requests on their way at once; the server batches them.

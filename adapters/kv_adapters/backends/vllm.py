@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.answers import recorded
 from kv_adapters.backends import Settings
 from kv_adapters.engine_settings import (
     CPU_WHEEL,
@@ -18,7 +17,8 @@ from kv_adapters.engine_settings import (
     environment,
     refuse_cuda_torch,
 )
-from kv_adapters.usage import prefix_ordered
+from kv_adapters.evaluation.answers import recorded
+from kv_adapters.evaluation.usage import prefix_ordered
 
 
 class VllmBackend:

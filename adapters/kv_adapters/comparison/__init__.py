@@ -1,0 +1,1 @@
+"""Runs joined document by document, differences with intervals, and a verdict."""

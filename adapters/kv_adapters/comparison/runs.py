@@ -1,0 +1,164 @@
+"""Read what the harness wrote: one folder, one model, scores by document.
+
+Any ``lm_eval --log_samples`` output folder will do, not only ours. Where a task was evaluated
+several times the newest results count.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.comparison.samples import TaskRun, read_task
+from kv_tasks.errors import RunError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model's results: tasks, groups of them, and where they came from.
+
+    ``without_samples`` names the tasks whose newest results came without scores by document.
+    """
+
+    label: str
+    folder: Path
+    tasks: Mapping[str, TaskRun]
+    groups: Mapping[str, tuple[str, ...]]
+    provenance: Mapping[str, str]
+    without_samples: tuple[str, ...]
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read several runs, labelled by as much of their paths as tells them apart.
+
+    Raises:
+        RunError: as :func:`load_run`.
+    """
+    labels = _labels([folder.absolute() for folder in folders])
+    return [
+        replace(load_run(folder), label=label)
+        for folder, label in zip(folders, labels, strict=True)
+    ]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run.
+
+    Args:
+        folder: holds ``results_*.json`` and ``samples_*.jsonl``, itself or in the one
+            sub-folder that the harness makes for the model.
+
+    Raises:
+        RunError: no such folder, nothing or several models in it, or a file that cannot be read.
+    """
+    place = _model_folder(folder)
+    evaluations = {
+        file.stem.removeprefix("results_"): _read_results(file)
+        for file in sorted(place.glob("results_*.json"))
+    }
+    newest = {name: date for date, results in evaluations.items() for name in results["configs"]}
+    files = {name: place / f"samples_{name}_{date}.jsonl" for name, date in newest.items()}
+    tasks = {
+        name: read_task(name, file, evaluations[newest[name]])
+        for name, file in files.items()
+        if file.is_file()
+    }
+    if not tasks:
+        raise RunError(f"{place}: results without samples; run lm_eval with --log_samples")
+    groups: dict[str, tuple[str, ...]] = {}
+    for results in evaluations.values():
+        groups |= _groups(results)
+    counting = {date: evaluations[date] for date in sorted({newest[name] for name in tasks})}
+    return Run(
+        label=folder.absolute().name,
+        folder=place,
+        tasks=tasks,
+        groups=groups,
+        provenance=_provenance(counting),
+        without_samples=tuple(name for name in newest if name not in tasks),
+    )
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Return the last name of each path, or as many of the last as it takes to differ."""
+    names: list[str] = []
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
+
+
+def _model_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; give what lm_eval's --output_path wrote")
+    if any(folder.glob("results_*.json")):
+        return folder
+    inner = sorted({file.parent for file in folder.glob("*/results_*.json")})
+    if len(inner) == 1:
+        return inner[0]
+    if inner:
+        names = ", ".join(str(place) for place in inner)
+        raise RunError(f"{folder}: holds several runs; name one of: {names}")
+    raise RunError(f"{folder}: no results_*.json; the evaluation did not finish")
+
+
+def _read_results(file: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file}: not JSON ({error}); delete it and evaluate again") from error
+    if not isinstance(results, dict) or "results" not in results:
+        raise RunError(f"{file}: no results of lm_eval; expected a key 'results'")
+    for section in ("configs", "config", "group_subtasks", "higher_is_better", "n-samples"):
+        if not isinstance(results.setdefault(section, {}), dict):
+            raise RunError(
+                f"{file}: {section!r} is {results[section]!r}; expected an object: evaluate again"
+            )
+    return results
+
+
+def _groups(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return group name to its leaf tasks, nested groups resolved."""
+    children: Mapping[str, list[str]] = results["group_subtasks"]
+
+    def leaves(name: str) -> Iterator[str]:
+        for child in children.get(name, []):
+            if children.get(child):
+                yield from leaves(child)
+            else:
+                yield child
+
+    return {name: tuple(leaves(name)) for name, below in children.items() if below}
+
+
+def _provenance(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return settings by name; where evaluations differ, every value there was."""
+    found: dict[str, dict[str, None]] = {}
+    for results in evaluations.values():
+        for name, value in _settings(results).items():
+            found.setdefault(name, {})[value] = None
+    dates = list(dict.fromkeys([min(evaluations), max(evaluations)]))
+    seconds = sum(
+        float(results.get("total_evaluation_time_seconds") or 0) for results in evaluations.values()
+    )
+    return {name: " | ".join(values) for name, values in found.items()} | {
+        "evaluated": " to ".join(dates),
+        "evaluation time": f"{seconds:.0f} seconds",
+    }
+
+
+def _settings(results: Mapping[str, Any]) -> dict[str, str]:
+    config = results["config"]
+    found = {
+        "model": config.get("model"),
+        "model arguments": config.get("model_args"),
+        "chat template": "yes" if results.get("chat_template") else "no",
+        "limit": config.get("limit") or "none",
+        "seeds": f"{config.get('random_seed')}, few-shot {config.get('fewshot_seed')}",
+        "lm_eval": results.get("lm_eval_version"),
+        "transformers": results.get("transformers_version"),
+        "task hashes": results.get("task_hashes"),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}

@@ -1,0 +1,128 @@
+"""Answers as they come: refused where a prompt would be cut, kept when a run is killed.
+
+The harness hands a model all requests of a task or group at once and gets all answers at
+once. Between the two, :func:`recorded` computes them in parts: sorted by their text, so that
+prompts that begin alike follow one another and an engine finds their prefix in its cache
+(all positions of a question, all questions of a haystack), and each part's answers written
+down before the next part begins.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.evaluation.truncation import refuse_truncation
+from kv_tasks import console
+
+Compute = Callable[..., list[Any]]
+# Requests computed together: enough to fill an engine, few enough to lose at a kill.
+PART = 64
+
+
+class Journal:
+    """The finished answers of one unit, a JSON lines file that grows while the unit runs.
+
+    A line is a request's key and its answer. The file belongs to one digest of the unit's
+    inputs, so an answer is never used for another model, adapter, task version or seed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read what an interrupted run left; a line that was cut by a kill is dropped."""
+        self._path = path
+        self._answers: dict[str, Any] = {}
+        kept = 0
+        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+            if not line.endswith(b"\n"):
+                os.truncate(path, kept)
+                break
+            key, answer = json.loads(line)
+            self._answers[key] = answer
+            kept += len(line)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._answers
+
+    def __getitem__(self, key: str) -> Any:
+        answer = self._answers[key]
+        # A log-likelihood is a pair, which JSON keeps as a list.
+        return tuple(answer) if isinstance(answer, list) else answer
+
+    def add(self, keys: Sequence[str], answers: Sequence[Any]) -> None:
+        """Write answers down, on the disk before this returns."""
+        self._answers |= dict(zip(keys, answers, strict=True))
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(pair) + "\n" for pair in zip(keys, answers, strict=True))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def discard(self) -> None:
+        """Delete the file: the unit's results are written."""
+        self._path.unlink(missing_ok=True)
+
+
+def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
+    """Return a subclass of a harness LM that computes in parts and keeps its answers.
+
+    The subclass keeps its name, which the harness writes into the results. Its ``journal`` is
+    set before each unit; without one nothing is written down.
+
+    Args:
+        harness_class: a harness model.
+        refuses: whether prompts that would be cut are refused here; not where the model has no
+            tokenizer, and a service refuses them itself.
+    """
+
+    def method(name: str) -> Compute:
+        compute: Compute = getattr(harness_class, name)
+
+        def answer(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
+            if refuses:
+                refuse_truncation(self, requests)
+            return _answer(self, name, requests, compute)
+
+        return answer
+
+    methods = {name: method(name) for name in ("generate_until", "loglikelihood")}
+    return type(harness_class.__name__, (harness_class,), {"journal": None, **methods})
+
+
+def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute) -> list[Any]:
+    journal: Journal | None = lm.journal
+    keys = list(_keys(kind, requests))
+    found: dict[str, Any] = {}
+    if journal is not None:
+        found = {key: journal[key] for key in keys if key in journal}
+        if found:
+            console.note(f"{len(found)} of {len(keys)} answers kept from an interrupted run")
+    missing = [place for place, key in enumerate(keys) if key not in found]
+    missing.sort(key=lambda place: str(requests[place].args[0]))
+    parts = _parts(missing)
+    for part in console.progress(parts, total=len(parts)):
+        answers = compute(lm, [requests[place] for place in part], disable_tqdm=True)
+        part_keys = [keys[place] for place in part]
+        if journal is not None:
+            journal.add(part_keys, answers)
+        found |= dict(zip(part_keys, answers, strict=True))
+    return [found[key] for key in keys]
+
+
+def _parts(places: Sequence[int]) -> list[Sequence[int]]:
+    return [places[start : start + PART] for start in range(0, len(places), PART)]
+
+
+def _keys(kind: str, requests: Sequence[Any]) -> Iterator[str]:
+    """Yield what a request is known by; one that is asked again, as repeats are, gets another."""
+    seen: Counter[str] = Counter()
+    for request in requests:
+        asked = json.dumps([kind, *request.args[:2]], sort_keys=True, default=str)
+        digest = hashlib.sha256(asked.encode()).hexdigest()
+        yield f"{digest}:{seen[digest]}"
+        seen[digest] += 1

@@ -1,0 +1,59 @@
+"""Evaluate a base model and its adapters on the same tasks, in one engine or several.
+
+A task that fails does not lose the others: its outcome says why, and the next unit runs.
+"""
+
+from collections.abc import Sequence
+
+from kv_adapters.evaluation.models import Models, find_models
+from kv_adapters.evaluation.plan import Request, Unit, finished, plan
+from kv_adapters.evaluation.worker import Outcome, Worker, task_manager
+from kv_tasks import console
+from kv_tasks.errors import UsageError
+
+
+def evaluate(request: Request) -> list[Outcome]:
+    """Evaluate all units that are not finished; return what became of each.
+
+    Raises:
+        UsageError, ModelError, AdapterError: before anything is loaded.
+        RunError: earlier results cannot be read.
+    """
+    if not request.tasks:
+        raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")
+    models = find_models(request.base, request.adapters, request.backend)
+    units = plan(request, models)
+    before = {unit: results for unit in units if (results := finished(request.out, unit))}
+    for unit in before:
+        console.note(f"{unit.label} · {unit.task}: finished before, reused")
+    made = _run([unit for unit in units if unit not in before], models, request)
+    return [
+        Outcome(unit.label, unit.task, "reused", before[unit]) if unit in before else made[unit]
+        for unit in units
+    ]
+
+
+def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
+    if not units:
+        return {}
+    _check_names(request, models)
+    engines = f"{request.workers} workers, each" if request.workers > 1 else "once,"
+    count = len(models.adapters)
+    console.note(f"starting {request.backend} {engines} for the base and {count} adapter(s)")
+    if request.workers > 1:
+        with console.requires("ray"):
+            from kv_adapters.evaluation.fleet import run_fleet
+
+            return run_fleet(units, models, request)
+    worker = Worker(request, models)
+    return {unit: worker.run(unit) for unit in units}
+
+
+def _check_names(request: Request, models: Models) -> None:
+    known = task_manager(models.base, request).all_tasks
+    unknown = [name for name in request.tasks if name not in known]
+    if unknown:
+        raise UsageError(
+            f"--tasks: the harness knows no task or group {', '.join(unknown)}; "
+            "list them with: lm_eval ls tasks"
+        )

@@ -1,0 +1,86 @@
+"""Several GPUs or machines: Ray workers that each keep one engine for life.
+
+Units, each one model on one task, go to whichever worker is free. A worker holds the base
+model and all adapters, so nothing is loaded twice in it; several GPUs can share one model
+(tensor parallelism), which is vLLM's own affair inside a worker. Workers write into one
+folder: across machines it has to be shared.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from kv_adapters.evaluation.models import Models
+from kv_adapters.evaluation.plan import Request, Unit
+from kv_adapters.evaluation.worker import Outcome, Worker
+from kv_tasks import console
+
+
+class _Pinned(Worker):
+    """A worker on some of its machine's cores, all of them where none are named."""
+
+    def __init__(self, request: Request, models: Models, cores: Sequence[int]) -> None:
+        if cores:
+            os.sched_setaffinity(0, cores)
+        super().__init__(request, models)
+
+
+def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
+    """Run units on ``request.workers`` Ray workers; one that dies loses its unit, and is replaced.
+
+    A running cluster is joined (RAY_ADDRESS); else Ray starts on this machine.
+    """
+    waiting, made = list(units), dict[Unit, Outcome]()
+    busy: dict[Any, tuple[int, Any, Unit]] = {}
+    with _cluster():
+        start = _starter(models, request)
+        idle = [(number, start(number)) for number in range(min(request.workers, len(units)))]
+        while waiting or busy:
+            while waiting and idle:
+                number, worker = idle.pop(0)
+                unit = waiting.pop(0)
+                busy[worker.run.remote(unit)] = number, worker, unit
+            (done, *_), _ = ray.wait(list(busy), num_returns=1)
+            number, worker, unit = busy.pop(done)
+            try:
+                made[unit] = ray.get(done)
+            except RayActorError as error:
+                made[unit] = _died(number, unit, error)
+                worker = start(number) if waiting else None
+            idle.append((number, worker))
+            console.note(f"{len(made)} of {len(units)} units finished")
+    return made
+
+
+def _died(number: int, unit: Unit, error: RayActorError) -> Outcome:
+    # Ray's message goes on for a page; what happened is in its first line.
+    reason = f"worker {number} died: {str(error).splitlines()[0]}"
+    console.warn(f"{unit.label} · {unit.task}: failed: {reason}")
+    return Outcome(unit.label, unit.task, "failed", reason=reason)
+
+
+def _starter(models: Models, request: Request) -> Callable[[int], Any]:
+    """Return a function that starts worker ``number``; without GPUs each gets its own cores."""
+    gpus = request.tensor_parallel if ray.cluster_resources().get("GPU") else 0
+    actor = ray.remote(num_gpus=gpus, num_cpus=1)(_Pinned)
+    cores = sorted(os.sched_getaffinity(0))
+    share = max(1, len(cores) // request.workers)
+
+    def start(number: int) -> Any:
+        first = number * share % len(cores)
+        return actor.remote(request, models, [] if gpus else cores[first : first + share])
+
+    return start
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,130 @@
+"""What an evaluation consists of: units, each one model on one task or group.
+
+A unit's digest covers everything that decides its results. It is written into them, so a
+second run repeats nothing that is finished and never mixes results of changed inputs.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from kv_adapters.backends import BackendName
+from kv_adapters.evaluation.models import Models
+from kv_adapters.evaluation.task_names import config_checksum, single_protocol
+from kv_tasks.errors import RunError
+from kv_tasks.model_arguments import TooLong
+
+ChatTemplate = Literal["auto", "on", "off"]
+RECORD = "kv_adapters"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        base: folder, hub name or short name of the base model.
+        adapters: adapter folders.
+        tasks: task or group names of the harness.
+        out: folder that gets one folder a model.
+        limit: documents a task, None for all.
+        backend: who computes.
+        chat_template: ``auto`` follows the protocols: on for this project's tasks where the
+            tokenizer has a template, off for the harness's own.
+        max_length: context in tokens, None for the model's own.
+        too_long: whether a prompt that does not fit is an error, or left out and counted; tasks
+            of the harness's own know only the error.
+        seed: of engine and few-shot sampling.
+        url: of the server, for the backends that ask one.
+        tensor_parallel: GPUs that share one model.
+        workers: engines side by side, on the GPUs of a Ray cluster.
+    """
+
+    base: str
+    adapters: Sequence[Path]
+    tasks: Sequence[str]
+    out: Path
+    limit: int | None = None
+    backend: BackendName = "vllm"
+    chat_template: ChatTemplate = "auto"
+    max_length: int | None = None
+    too_long: TooLong = "error"
+    seed: int = 1234
+    url: str | None = None
+    tensor_parallel: int = 1
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One model on one task; equal digests mean equal inputs."""
+
+    label: str
+    task: str
+    task_sha256: str | None
+    base_sha256: str
+    adapter: Path | None
+    adapter_sha256: str | None
+    limit: int | None
+    backend: str
+    url: str | None
+    chat_template: ChatTemplate
+    max_length: int | None
+    too_long: TooLong
+    seed: int
+    versions: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
+        inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+    def journal(self, out: Path) -> Path:
+        """Return where the unit's answers are kept until it is finished."""
+        return out / self.label / f".answers_{self.task}_{self.digest[:16]}.jsonl"
+
+
+def plan(request: Request, models: Models) -> list[Unit]:
+    """Return the units model by model, base first, so that adapters switch seldom."""
+    versions = tuple(f"{name} {version(name)}" for name in ("kv-tasks", "lm_eval"))
+    return [
+        Unit(
+            label=adapter.name if adapter else "base",
+            task=task,
+            task_sha256=config_checksum(task),
+            base_sha256=models.base_sha256,
+            adapter=adapter,
+            adapter_sha256=models.adapters[adapter] if adapter else None,
+            limit=request.limit,
+            backend=request.backend,
+            url=request.url,
+            chat_template=request.chat_template,
+            max_length=request.max_length,
+            too_long=request.too_long,
+            seed=request.seed,
+            versions=versions,
+        )
+        for adapter in [None, *models.adapters]
+        for task in single_protocol(request.tasks)
+    ]
+
+
+def finished(out: Path, unit: Unit) -> dict[str, Any] | None:
+    """Return a unit's results if they were written before, else None.
+
+    Raises:
+        RunError: a results file cannot be read.
+    """
+    for file in (out / unit.label).glob("results_*.json"):
+        try:
+            results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{file}: not JSON ({error}); delete it and run again") from error
+        if results.get(RECORD, {}).get("digest") == unit.digest:
+            return results
+    return None

@@ -1,0 +1,124 @@
+"""Run one unit: one model on one task or group, into the harness's own files.
+
+A model's folder gets ``samples_<task>_<date>.jsonl`` and, last, ``results_<date>.json``.
+"""
+
+import copy
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.backends import Backend
+from kv_adapters.evaluation.answers import Journal
+from kv_adapters.evaluation.plan import RECORD, Request, Unit
+from kv_adapters.evaluation.usage import Usage
+from kv_tasks import console
+from kv_tasks.errors import RunError, UsageError
+
+
+def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict[str, Any]:
+    """Evaluate a unit, write its files and return its results.
+
+    Args:
+        unit: what to evaluate.
+        backend: holds base model and adapters.
+        tasks: the harness's task manager.
+        request: which the unit is part of.
+
+    Raises:
+        PromptTooLongError: before anything is generated.
+        RunError: results could not be written whole.
+    """
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+
+    started = time.monotonic()
+    console.note(f"{unit.label} · {unit.task}: evaluating")
+    loaded = tasks.load([unit.task])
+    chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
+    backend.select(unit.adapter)
+    arguments = {**backend.describe(), "adapter": unit.adapter and str(unit.adapter)}
+    journal = backend.lm.journal = Journal(unit.journal(request.out))
+    kept, before = len(journal), copy.copy(getattr(backend.lm, "usage", None)) or Usage()
+    with tempfile.TemporaryDirectory() as scratch:
+        tracker = EvaluationTracker(output_path=scratch)
+        results: dict[str, Any] = simple_evaluate(
+            model=backend.lm,
+            model_args=arguments,
+            tasks=[*_top_level(loaded, unit.task)],
+            task_manager=tasks,
+            limit=unit.limit,
+            apply_chat_template=chat,
+            evaluation_tracker=tracker,
+            fewshot_random_seed=unit.seed,
+            log_samples=True,
+            bootstrap_iters=0,
+        )
+        samples = results.pop("samples")
+        results["config"]["model"] = request.base
+        results[RECORD] = {
+            "digest": unit.digest,
+            "seconds": round(time.monotonic() - started, 1),
+            "apply_chat_template": chat,
+            "answers_kept": kept,
+            "process": os.getpid(),
+            **(usage.since(before) if (usage := getattr(backend.lm, "usage", None)) else {}),
+            **{key: str(value) for key, value in asdict(unit).items() if value is not None},
+        }
+        tracker.save_results_aggregated(results=results, samples=samples)
+        for task, rows in samples.items():
+            tracker.save_results_samples(task_name=task, samples=rows)
+        rows_of = {task: len(rows) for task, rows in samples.items()}
+        _publish(Path(scratch), rows_of, request.out / unit.label, unit)
+    journal.discard()
+    return results
+
+
+def _top_level(loaded: Mapping[str, Any], name: str) -> list[Any]:
+    """Return what was loaded under ``name``, so that its documents are not built twice."""
+    if name in loaded.get("groups", {}):
+        return [loaded["groups"][name]]
+    return list(loaded["tasks"].values())
+
+
+def _use_chat_template(unit: Unit, tasks: Iterable[Any], backend: Backend) -> bool:
+    """Decide by the protocols, unless the user did."""
+    chat_only = getattr(backend, "chat_only", False)
+    has_template = chat_only or bool(getattr(backend.lm.tokenizer, "chat_template", None))
+    if unit.chat_template == "off" and chat_only:
+        raise UsageError("--chat-template off: this service takes chats only")
+    if unit.chat_template == "on" and not has_template:
+        raise UsageError("--chat-template on: the base model's tokenizer has no chat template")
+    if chat_only or unit.chat_template != "auto":
+        return unit.chat_template != "off"
+    modules = {getattr(task.config.custom_dataset, "__module__", "") for task in tasks}
+    return has_template and all(module.startswith("kv_tasks.") for module in modules)
+
+
+def _publish(scratch: Path, rows: Mapping[str, int], target: Path, unit: Unit) -> None:
+    """Move the harness's files to their place, results last.
+
+    The harness logs a failed write and goes on, so what it wrote is counted here.
+    """
+    results = next(scratch.rglob("results_*.json"), None)
+    if results is None:
+        raise RunError(f"{scratch}: the harness could not write its results; is the disk full?")
+    target.mkdir(parents=True, exist_ok=True)
+    files = []
+    for task, expected in rows.items():
+        file = next(scratch.rglob(f"samples_{task}_*.jsonl"), None)
+        found = sum(1 for _ in file.open(encoding="utf-8")) if file else 0
+        if file is None or found != expected:
+            raise RunError(
+                f"{unit.label} · {task}: {found} of {expected} samples written; is the disk full?"
+            )
+        files.append(file)
+    for file in [*files, results]:
+        draft = target / f".{file.name}.part"
+        shutil.copyfile(file, draft)
+        draft.replace(target / file.name)

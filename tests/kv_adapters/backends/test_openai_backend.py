@@ -1,0 +1,116 @@
+"""Models behind a chat service: asked by name, known by name, and only with a key."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kv_adapters.evaluation.evaluate import evaluate
+from kv_adapters.evaluation.plan import Request
+from kv_tasks.errors import AdapterError, UsageError
+
+TASK = "kv_simple_16dicts"
+ANSWER = "The value of key 1 is 2 and it is in Dictionary [3]."
+
+
+class Service(ThreadingHTTPServer):
+    """Answers every chat with one sentence and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Service
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append({"path": self.path, **asked})
+        message = {"role": "assistant", "content": ANSWER}
+        text = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    made = Service()
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def asked(service: Service, out: Path, *jobs: Path, **changes: Any) -> Request:
+    settings = {"tasks": [TASK], "limit": 2, "backend": "openai", "url": service.url, **changes}
+    return Request(base="gpt-x", adapters=jobs, out=out, **settings)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    (folder / "job.json").write_text('{"fine_tuned_model": "ft:gpt-x:kv"}')
+    return folder
+
+
+def test_base_and_fine_tuned_model_are_asked_by_name(
+    service: Service, job: Path, tmp_path: Path
+) -> None:
+    outcomes = evaluate(asked(service, tmp_path / "out", job))
+    assert [(o.label, o.status) for o in outcomes] == [("base", "done"), ("tuned", "done")]
+    assert [call["model"] for call in service.asked] == ["gpt-x"] * 2 + ["ft:gpt-x:kv"] * 2
+    (message,) = service.asked[0]["messages"]
+    assert message["role"] == "user"
+    assert message["content"].startswith("Do a task using the list of dictionaries below.")
+    assert service.asked[0]["path"] == "/v1/chat/completions"
+    (file,) = (tmp_path / "out" / "tuned").glob("results_*.json")
+    results = json.loads(file.read_text())
+    assert results["config"]["model_args"]["model"] == "ft:gpt-x:kv"
+    assert results["kv_adapters"]["apply_chat_template"] is True
+
+
+def test_a_model_of_another_name_is_another_model(
+    service: Service, job: Path, tmp_path: Path
+) -> None:
+    evaluate(asked(service, tmp_path / "out", job))
+    (job / "job.json").write_text('{"fine_tuned_model": "ft:gpt-x:other"}')
+    again = evaluate(asked(service, tmp_path / "out", job))
+    assert [outcome.status for outcome in again] == ["reused", "done"]
+
+
+def test_without_a_key_or_a_finished_job_nothing_is_asked(
+    service: Service, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job / "job.json").write_text('{"fine_tuned_model": null}')
+    with pytest.raises(AdapterError, match=r"job\.json: the job made no model yet"):
+        evaluate(asked(service, tmp_path / "out", job))
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UsageError, match="needs a key: set OPENAI_API_KEY"):
+        evaluate(asked(service, tmp_path / "out"))
+    assert service.asked == []
+
+
+def test_a_chat_service_cannot_do_without_chats(service: Service, tmp_path: Path) -> None:
+    (outcome,) = evaluate(asked(service, tmp_path / "out", chat_template="off"))
+    assert outcome.status == "failed"
+    assert "this service takes chats only" in outcome.reason

@@ -1,0 +1,148 @@
+"""A running server answers like the models that it serves, by name, and cuts nothing."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from kv_adapters.backends import Settings, open_backend
+from kv_adapters.backends.server import served_models
+from kv_adapters.evaluation.evaluate import evaluate
+from kv_adapters.evaluation.plan import Request
+from kv_tasks.errors import ServiceError, UsageError
+from kv_train.recipe_files import load_recipe
+from kv_train.run import run as train
+
+TASK = "kv_simple_16dicts"
+
+
+@dataclass
+class Asked:
+    args: tuple[str, str]
+    task_name: str = "task"
+    doc_id: int = 0
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Path:
+    """A random Llama like the usual one, with heads that vLLM can compute on a CPU."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tiny_tokenizer),
+        hidden_size=128,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        eos_token_id=tiny_tokenizer.eos_token_id,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Path, base: Path) -> Path:
+    """An adapter of it, trained until it says something else."""
+    recipe = load_recipe(str(tiny_recipe), [f"model={base}", "training.epochs=4"])
+    return train(recipe, tmp_path_factory.mktemp("adapters") / "kv")
+
+
+@pytest.fixture(scope="module")
+def server(base: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of the tiny base and its adapter."""
+    said = tmp_path_factory.mktemp("server") / "said"
+    command = [sys.executable, "-m", "kv_adapters.cli", "serve", "--base", str(base)]
+    with said.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, "--adapter", str(adapter), "--port", "0"], stdout=stream, stderr=stream
+        )
+    while "\nmodels" not in said.read_text():
+        assert process.poll() is None, said.read_text()
+        time.sleep(0.2)
+    (line,) = (line for line in said.read_text().splitlines() if line.startswith("serving "))
+    yield line.removeprefix("serving ")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+
+
+def backend(name: Any, base: Path, adapter: Path, url: str | None = None) -> Any:
+    return open_backend(name, Settings(base, [adapter], str(base), url=url))
+
+
+@pytest.mark.engine
+def test_log_likelihoods_are_those_of_the_model_that_is_named(
+    server: str, base: Path, adapter: Path
+) -> None:
+    asked = [
+        Asked(("The value of key 12 is", " 345")),
+        Asked(("Do a task using the list of dictionaries below. " * 8, "Dictionary [1]")),
+    ]
+    served = backend("server", base, adapter, server)
+    found = {}
+    for name, made in (("server", served), ("hf", backend("hf", base, adapter))):
+        for worn in (None, adapter):
+            made.select(worn)
+            found[name, worn] = [value for value, _ in made.lm.loglikelihood(asked)]
+    for worn in (None, adapter):
+        # Both compute in bf16, in another order.
+        assert found["server", worn] == pytest.approx(found["hf", worn], abs=0.15)
+    effect = [a - b for a, b in zip(found["hf", adapter], found["hf", None], strict=True)]
+    assert max(map(abs, effect)) > 0.5
+
+
+@pytest.mark.engine
+def test_base_and_adapter_are_evaluated_by_name(
+    server: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    asked = Request(
+        base=str(base), adapters=[adapter], tasks=[TASK], out=tmp_path, limit=2,
+        backend="server", url=server,
+    )  # fmt: skip
+    outcomes = evaluate(asked)
+    assert [outcome.reason for outcome in outcomes] == ["", ""]
+    models = [outcome.results["config"]["model_args"]["model"] for outcome in outcomes]  # type: ignore[index]
+    assert models == [next(iter(served_models(server.removesuffix("/v1")))), adapter.name]
+    assert all(outcome.record["apply_chat_template"] for outcome in outcomes)
+
+
+@pytest.mark.engine
+def test_a_prompt_beyond_the_servers_context_is_refused_not_cut(
+    server: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    made = backend("server", base, adapter, server)
+    assert made.lm.max_length == 2048
+    asked = Request(
+        base=str(base), adapters=(), tasks=["mdqa_pos_synth"], out=tmp_path, limit=1,
+        backend="server", url=server,
+    )  # fmt: skip
+    (outcome,) = evaluate(asked)
+    assert outcome.status == "failed"
+    assert "2048" in outcome.reason
+
+
+@pytest.mark.engine
+def test_a_model_that_is_not_served_is_named(
+    server: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(adapter, tmp_path / "other")
+    with pytest.raises(UsageError, match=r"serves .*, no 'other'; serve base and adapters"):
+        backend("server", base, other, server)
+
+
+def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9: no answer .*is the server running"):
+        backend("server", base, adapter, "http://127.0.0.1:9")
+    with pytest.raises(UsageError, match="--backend server needs --url"):
+        backend("server", base, adapter)

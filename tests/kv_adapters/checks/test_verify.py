@@ -1,0 +1,110 @@
+"""Each fault that would be served silently is caught from the files alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from kv_adapters.checks.verify import refuse_broken, verify
+from kv_adapters.cli import app
+from kv_tasks.errors import AdapterError
+from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS
+
+
+def failed(adapter: Path, base: Path) -> dict[str, str]:
+    return {c.name: c.found for c in verify(adapter, base) if c.status == "failed"}
+
+
+def rewrite(adapter: Path, change: object) -> None:
+    """Change the weights and forget the manifest, as a foreign adapter would come."""
+    weights = load_file(adapter / WEIGHTS)
+    save_file(change(weights), adapter / WEIGHTS)  # type: ignore[operator]
+    (adapter / MANIFEST).unlink()
+
+
+def test_a_trained_adapter_passes_every_check(tiny_adapter: Path, tiny_base: Path) -> None:
+    checks = verify(tiny_adapter, tiny_base)
+    assert {check.status for check in checks} == {"ok"}
+    assert {check.name for check in checks} >= {
+        "no pickles", "files", "checksums", "options", "rank", "targets", "effect", "base",
+    }  # fmt: skip
+
+
+def test_an_adapter_whose_b_is_zero_is_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: {k: v * (0 if "lora_B" in k else 1) for k, v in w.items()})
+    assert "0 of 8" in failed(own_adapter, tiny_base)["effect"]
+
+
+def test_a_wrong_prefix_is_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: {k.replace("model.model", "model.net"): v for k, v in w.items()})
+    assert "16 of 16 not" in failed(own_adapter, tiny_base)["targets"]
+
+
+def test_a_tensor_of_another_shape_is_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: {k: torch.ones(8, 8) for k in w})
+    assert "targets" in failed(own_adapter, tiny_base)
+
+
+def test_changed_weights_are_caught_by_their_checksum(own_adapter: Path, tiny_base: Path) -> None:
+    weights = load_file(own_adapter / WEIGHTS)
+    save_file({k: v + 1 for k, v in weights.items()}, own_adapter / WEIGHTS)
+    assert WEIGHTS in failed(own_adapter, tiny_base)["checksums"]
+
+
+def test_a_pickle_is_refused(own_adapter: Path, tiny_base: Path) -> None:
+    (own_adapter / "adapter_model.bin").write_bytes(b"\x80")
+    assert failed(own_adapter, tiny_base) == {"no pickles": "adapter_model.bin"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("use_dora", True),
+        ("bias", "all"),
+        ("modules_to_save", ["lm_head"]),
+        ("init_lora_weights", "pissa"),
+        ("r", 1024),
+    ],
+)
+def test_an_option_that_vllm_rejects_is_named(
+    own_adapter: Path, tiny_base: Path, option: str, value: object
+) -> None:
+    config = json.loads((own_adapter / CONFIG).read_text())
+    (own_adapter / CONFIG).write_text(json.dumps({**config, option: value}))
+    found = failed(own_adapter, tiny_base)
+    assert str(value) in found.get("options", "") + found.get("rank", "")
+
+
+def test_the_base_is_known_by_its_checksum_not_by_its_path(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(tiny_base)
+    assert not failed(own_adapter, elsewhere)
+    foreign = tmp_path / "foreign"
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    torch.nn.init.ones_(model.lm_head.weight)
+    model.save_pretrained(foreign)
+    assert "base" in failed(own_adapter, foreign)
+    with pytest.raises(AdapterError, match="base: expected .* found"):
+        refuse_broken(own_adapter, foreign)
+
+
+def test_an_unfinished_folder_is_named(tmp_path: Path, tiny_base: Path) -> None:
+    (tmp_path / "half").mkdir()
+    assert "no adapter_config.json" in failed(tmp_path / "half", tiny_base)["files"]
+    with pytest.raises(AdapterError, match="no such adapter folder"):
+        verify(tmp_path / "absent", tiny_base)
+
+
+def test_the_command_prints_the_table_and_exits_with_1_on_a_failure(
+    own_adapter: Path, tiny_base: Path
+) -> None:
+    arguments = ["verify", str(own_adapter), "--base", str(tiny_base)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (own_adapter / "x.pt").touch()
+    assert CliRunner().invoke(app, arguments).exit_code == 1

@@ -1,0 +1,183 @@
+"""Reading harness output, whole, partial and damaged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kv_adapters.comparison.runs import load_run, load_runs
+from kv_tasks.errors import RunError
+
+Write = Callable[..., Path]
+
+
+def test_a_run_has_its_tasks_groups_and_provenance(write_run: Write) -> None:
+    run = load_run(write_run("base", {1: [1.0, 0.0], 10: [0.0, 0.0]}, {"other": [1.0]}))
+    assert run.groups == {"mdqa": ("mdqa_01", "mdqa_10")}
+    assert [s.score for s in run.tasks["mdqa_01"].samples] == [1.0, 0.0]
+    assert run.tasks["mdqa_01"].metric == "best_subspan_em"
+    assert run.tasks["mdqa_10"].samples[1].gold_position == 10
+    assert run.provenance["chat template"] == "yes"
+    assert run.provenance["model"] == "tiny"
+
+
+def test_a_task_without_questions_of_its_own_counts_documents(write_run: Write) -> None:
+    run = load_run(write_run("base", {}, {"other": [1.0, 0.0]}))
+    assert [s.question_id for s in run.tasks["other"].samples] == ["other:0", "other:1"]
+    assert run.tasks["other"].samples[0].gold_position is None
+
+
+def test_the_folder_that_lm_eval_makes_for_the_model_is_found(write_run: Write) -> None:
+    folder = write_run("inner", {1: [1.0]})
+    outer = folder.parent / "outer"
+    outer.mkdir()
+    folder.rename(outer / "model")
+    assert load_run(outer).tasks.keys() == {"mdqa_01"}
+    (outer / "second").mkdir()
+    (outer / "second" / "results_x.json").write_text("{}")
+    with pytest.raises(RunError, match="holds several runs; name one of: .*model, .*second"):
+        load_run(outer)
+
+
+def test_the_newest_results_of_a_task_count(write_run: Write) -> None:
+    folder = write_run("base", {1: [0.0, 0.0]})
+    for file in list(folder.iterdir()):
+        newer = file.with_name(file.name.replace("2026", "2027"))
+        newer.write_text(file.read_text().replace('"best_subspan_em": 0.0', '"best_subspan_em": 1'))
+    assert [s.score for s in load_run(folder).tasks["mdqa_01"].samples] == [1.0, 1.0]
+
+
+def test_a_task_with_two_filters_is_read_on_its_headline_alone(write_run: Write) -> None:
+    folder = write_run("base", {}, {"gsm8k": [1.0, 0.0]})
+    (file,) = folder.glob("samples_*")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    doubled = [
+        row | {"filter": name} for row in rows for name in ("strict-match", "flexible-extract")
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in doubled))
+    task = load_run(folder).tasks["gsm8k"]
+    assert (task.metric, task.filter, len(task.samples)) == ("exact_match", "strict-match", 2)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="absent: no such folder"):
+        load_run(tmp_path / "absent")
+    with pytest.raises(RunError, match=r"no results_\*.json"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "message"),
+    [
+        ("results_*", '{"results": ', "not JSON"),
+        ("results_*", "[]", "no results of lm_eval"),
+        ("samples_*", '{"doc_id": 0', "line 1: not a JSON object"),
+        ("samples_*", "", "empty"),
+        ("samples_*", '{"metrics": ["x"]}', r"no numeric metric of .* found \['x'\]"),
+        ("samples_*", '{"metrics": ["x"], "x": 1}', "no score by 'x'"),
+        ("results_*", '{"results": {}, "config": null}', "'config' is None"),
+    ],
+)
+def test_a_damaged_file_is_named(write_run: Write, pattern: str, text: str, message: str) -> None:
+    folder = write_run("base", {1: [1.0]})
+    (file,) = folder.glob(pattern)
+    file.write_text(text)
+    with pytest.raises(RunError, match=message) as caught:
+        load_run(folder)
+    assert file.name in str(caught.value)
+
+
+def test_results_without_samples_say_which_flag_was_missing(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0]})
+    next(folder.glob("samples_*")).unlink()
+    with pytest.raises(RunError, match="--log_samples"):
+        load_run(folder)
+
+
+def edit(folder: Path, pattern: str, old: str, new: str) -> Path:
+    """Replace text in the one file of a run; fail where there is nothing to replace."""
+    (file,) = folder.glob(pattern)
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return folder
+
+
+def test_a_file_cut_in_a_line_between_lines_or_written_twice_is_refused(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0] * 5})
+    (file,) = folder.glob("samples_*")
+    whole = file.read_text()
+    file.write_text(whole[:-40])
+    with pytest.raises(RunError, match="line 5: not a JSON object"):
+        load_run(folder)
+    file.write_text("".join(whole.splitlines(keepends=True)[:3]))
+    with pytest.raises(RunError, match="3 documents, its results count 5"):
+        load_run(folder)
+    file.write_text(whole * 2)
+    with pytest.raises(RunError, match="document 0 is there 2 times"):
+        load_run(folder)
+    file.write_bytes(b"\xff" + whole.encode())
+    with pytest.raises(RunError, match="cut or damaged"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize("score", ["NaN", "37.5", "-1.0"])
+def test_scores_that_are_no_share_of_one_are_refused(write_run: Write, score: str) -> None:
+    folder = edit(write_run("base", {1: [1.0]}), "samples_*", 'em": 1.0', f'em": {score}')
+    with pytest.raises(RunError, match="is outside 0 to 1"):
+        load_run(folder)
+
+
+def test_a_metric_of_which_less_is_better_is_not_the_headline(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0]})
+    edit(folder, "samples_*", '["best_subspan_em"]', '["loss", "best_subspan_em"]')
+    edit(folder, "samples_*", '"target_hash"', '"loss": 0.5, "target_hash"')
+    edit(folder, "results_*", '"best_subspan_em": true', '"loss": false, "best_subspan_em": true')
+    assert load_run(folder).tasks["mdqa_01"].metric == "best_subspan_em"
+    edit(folder, "results_*", '"best_subspan_em": true', '"best_subspan_em": false')
+    with pytest.raises(RunError, match="no numeric metric of which more is better"):
+        load_run(folder)
+
+
+def test_a_task_whose_newest_results_lack_samples_is_named(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0], 10: [1.0]})
+    next(folder.glob("samples_mdqa_01_*")).unlink()
+    run = load_run(folder)
+    assert run.tasks.keys() == {"mdqa_10"}
+    assert run.without_samples == ("mdqa_01",)
+
+
+def test_documents_of_foreign_tasks_are_read_as_far_as_they_go(write_run: Write) -> None:
+    folder = write_run("base", {}, {"other": [1.0, 0.0]})
+    edit(folder, "samples_*", '"answers": ["Ada"]', '"answers": {"text": ["x"]}')
+    edit(folder, "samples_*", '"question": ', '"question_id": null, "q": ')
+    first, second = load_run(folder).tasks["other"].samples
+    assert (first.question_id, second.question_id) == ("other:0", "other:1")
+    assert (first.answers, first.question) == (("Ada",), "prompt")
+
+
+def test_settings_that_differ_between_evaluations_are_all_shown(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0]})
+    for file in write_run("later", {5: [1.0]}).iterdir():
+        newer = folder / file.name.replace("2026", "2027")
+        newer.write_text(file.read_text().replace('"limit": 3', '"limit": null'))
+    run = load_run(folder)
+    assert run.provenance["limit"] == "3 | none"
+    assert run.provenance["evaluation time"] == "3 seconds"
+    assert run.provenance["evaluated"].startswith("2026-01-02")
+    assert "to 2027-01-02" in run.provenance["evaluated"]
+
+
+def test_runs_of_one_name_are_told_apart_by_the_ends_of_their_paths(write_run: Write) -> None:
+    first, second = write_run("a", {1: [1.0]}), write_run("tuned", {1: [1.0]})
+    nested = first.parent / "elsewhere" / "tuned"
+    nested.parent.mkdir()
+    second.rename(nested)
+    again = write_run("b", {1: [1.0]}).rename(first.parent / "tuned")
+    assert [run.label for run in load_runs([first, nested])] == ["a", "tuned"]
+    assert [run.label for run in load_runs([nested, again])] == [
+        "elsewhere/tuned",
+        f"{again.parent.name}/tuned",
+    ]
+    assert [run.label for run in load_runs([again, again])] == ["tuned", "tuned"]

@@ -1,0 +1,140 @@
+"""The intervals cover what they say, also where nothing changed."""
+
+import numpy as np
+import pytest
+
+from kv_adapters.comparison.statistics import newcombe, paired_difference, wilson
+
+REPLICATIONS = 1000
+
+
+def simulate(rng: np.random.Generator, questions: int, positions: int) -> tuple[np.ndarray, ...]:
+    """Draw both models' scores, alike within a question; each (questions * positions,)."""
+    skill = rng.normal(size=(questions, 1))
+    shift = rng.normal(scale=1.5, size=(questions, 1))
+    base = skill + rng.normal(size=(questions, positions)) > 0.4
+    other = skill + shift + rng.normal(size=(questions, positions)) > 0.4 - SHIFT
+    return base.astype(float).ravel(), other.astype(float).ravel()
+
+
+SHIFT = 0.4
+
+
+def truth() -> float:
+    base, other = simulate(np.random.default_rng(99), 400_000, 1)
+    return float(other.mean() - base.mean())
+
+
+@pytest.mark.parametrize(("questions", "positions"), [(40, 3), (25, 6), (60, 1)])
+def test_intervals_cover_the_truth_19_times_in_20(questions: int, positions: int) -> None:
+    rng, true = np.random.default_rng(0), truth()
+    names = [f"q{n}" for n in range(questions) for _ in range(positions)]
+    hits = 0
+    for _ in range(REPLICATIONS):
+        base, other = simulate(rng, questions, positions)
+        found = paired_difference(base.tolist(), other.tolist(), names)
+        hits += found.low <= true <= found.high
+    assert 0.925 <= hits / REPLICATIONS <= 0.975
+
+
+def test_ignoring_the_clusters_would_cover_less() -> None:
+    """The test above can fail: the same documents as if each were a question of its own."""
+    rng, true = np.random.default_rng(0), truth()
+    hits = 0
+    for _ in range(REPLICATIONS):
+        base, other = simulate(rng, 25, 6)
+        low, high = newcombe(base, other)
+        hits += low <= true <= high
+    assert hits / REPLICATIONS < 0.92
+
+
+def test_sixty_documents_without_a_change_do_not_prove_a_margin_of_one_point() -> None:
+    same = [1.0] * 30 + [0.0] * 30
+    found = paired_difference(same, same, [str(n) for n in range(60)])
+    assert found.difference == 0.0
+    assert found.low < -0.01 < 0.01 < found.high
+    clustered = paired_difference(same, same, [str(n // 3) for n in range(60)])
+    assert clustered.low < found.low
+    assert clustered.questions == 20
+
+
+def test_newcombe_is_symmetric_and_narrower_for_pairs_that_agree() -> None:
+    rng = np.random.default_rng(1)
+    base = (rng.random(100) < 0.5).astype(float)
+    alike, unlike = base.copy(), rng.permutation(base)
+    alike[:5] = 1 - alike[:5]
+    low, high = newcombe(base, alike)
+    assert newcombe(alike, base) == pytest.approx((-high, -low))
+    wide = newcombe(base, unlike)
+    assert high - low < 0.7 * (wide[1] - wide[0])
+
+
+def test_a_clear_gain_is_significant_and_a_single_question_never_is() -> None:
+    found = paired_difference([0.0] * 40, [1.0] * 30 + [0.0] * 10, [str(n) for n in range(40)])
+    assert found.low > 0.5
+    assert found.p_value < 1e-6
+    alone = paired_difference([0.0, 0.0, 1.0], [1.0, 1.0, 1.0], ["q"] * 3)
+    assert (alone.low, alone.high) == (-1.0, 1.0)
+
+
+def test_wilson_holds_the_proportion_itself() -> None:
+    for count in range(1, 200):
+        assert wilson(0, count)[0] == 0.0
+        assert wilson(count, count)[1] == 1.0
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="lengths 1, 2, 1"):
+        paired_difference([1.0], [1.0, 0.0], ["q"])
+
+
+def test_newcombe_agrees_with_a_published_example() -> None:
+    """Airway reactivity of 21 children before and after transplantation.
+
+    Bentur and others 2009; analysed in Fagerland, Lydersen and Laake 2014, Statistics in
+    Medicine 33:2850: square-and-add -0.507 to -0.026.
+    """
+    base, other = np.array([1] * 8 + [0] * 13), np.array([1] + [0] * 7 + [1] + [0] * 12)
+    assert newcombe(base, other) == pytest.approx((-0.507, -0.026), abs=5e-4)
+
+
+def test_gains_and_losses_that_cancel_within_each_question_prove_nothing() -> None:
+    questions = [str(n // 2) for n in range(40)]
+    found = paired_difference([0.0, 1.0] * 20, [1.0, 0.0] * 20, questions)
+    assert found.difference == 0.0
+    assert found.low < -0.01 < 0.01 < found.high
+    assert found.p_value == 1.0
+
+
+def test_questions_that_all_changed_alike_have_an_interval_around_the_change() -> None:
+    questions = [str(n // 3) for n in range(60)]
+    found = paired_difference([0.0] * 60, [1.0] * 60, questions)
+    assert (found.high, found.p_value) == (1.0, 2 * 0.5**20)
+    assert 0.5 < found.low < 0.9
+    partial = paired_difference([0.2] * 60, [0.7] * 60, questions)
+    assert 0.2 < partial.low < 0.5 < partial.high < 0.8
+
+
+def test_no_change_has_newcombes_interval_of_two_models_that_never_differ() -> None:
+    nothing = np.zeros(20)
+    found = paired_difference([0.5] * 40, [0.5] * 40, [str(n // 2) for n in range(40)])
+    assert newcombe(nothing, nothing) == pytest.approx((found.low, found.high))
+
+
+def test_rare_changes_call_an_unchanged_model_improved_in_at_most_1_of_40() -> None:
+    rng = np.random.default_rng(3)
+    questions = [str(n // 6) for n in range(1200)]
+    improved = 0
+    for _ in range(400):
+        base = (rng.random((200, 6)) < 0.5).astype(float)
+        draw, shown = rng.random((200, 1)), rng.random((200, 6)) < 0.7
+        other = np.where((draw < 0.02) & shown, 1.0, np.where((draw > 0.98) & shown, 0.0, base))
+        found = paired_difference(base.ravel().tolist(), other.ravel().tolist(), questions)
+        improved += found.low > 0
+    assert improved / 400 <= 1 / 40
+
+
+@pytest.mark.parametrize("score", [float("nan"), 20.0, -0.5])
+def test_scores_outside_0_to_1_are_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="expected 0 to 1"):
+        paired_difference([score, 0.0], [1.0, 0.0], ["a", "b"])

@@ -1,0 +1,72 @@
+"""Which rows carry the verdict, and how the command fails or prints around it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from kv_adapters.cli import app
+from kv_adapters.comparison.compare import compare, verdict
+from kv_adapters.comparison.runs import load_run
+from kv_tasks.errors import MissingPackageError
+
+Write = Callable[..., Path]
+N = 40
+
+
+def half(share: float) -> list[float]:
+    return [1.0] * round(N * share) + [0.0] * round(N * (1 - share))
+
+
+@pytest.mark.parametrize("order", [("mmlu", "mmlu_stem"), ("mmlu_stem", "mmlu")])
+def test_the_widest_group_is_the_headline_in_whatever_order_groups_come(
+    write_run: Write, order: tuple[str, ...]
+) -> None:
+    folder = write_run("base", {}, {name: half(0.5) for name in ("mmlu_a", "mmlu_b", "mmlu_c")})
+    (file,) = folder.glob("results_*")
+    results = json.loads(file.read_text())
+    groups = {"mmlu": ["mmlu_stem", "mmlu_c"], "mmlu_stem": ["mmlu_a", "mmlu_b"]}
+    results["group_subtasks"] = {name: groups[name] for name in order}
+    file.write_text(json.dumps(results))
+    rows = compare(load_run(folder), load_run(folder))
+    assert [(row.name, row.member_of) for row in rows] == [
+        ("mmlu", None), ("mmlu_a", "mmlu"), ("mmlu_b", "mmlu"), ("mmlu_c", "mmlu"),
+    ]  # fmt: skip
+
+
+def test_a_missing_package_names_the_extra_to_install(
+    write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_run("base", {1: half(0.5)})
+    for name in ("compare", "statistics"):
+        monkeypatch.delitem(sys.modules, f"kv_adapters.comparison.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "statsmodels.regression.linear_model", None)
+    done = CliRunner().invoke(app, ["compare", str(base), str(base)])
+    assert isinstance(done.exception, MissingPackageError)
+    assert 'pip install "kv-tasks[report]"' in str(done.exception)
+
+
+def test_a_folder_name_with_markup_is_printed_as_it_is(write_run: Write) -> None:
+    base, odd = write_run("base", {1: half(0.5)}), write_run("lr[red]3", {1: half(0.9)})
+    done = CliRunner().invoke(app, ["compare", str(base), str(odd)])
+    assert "lr[red]3 against its base" in done.output
+
+
+def test_general_ability_that_was_evaluated_is_not_called_missing(write_run: Write) -> None:
+    base = load_run(write_run("base", {}, {"hellaswag": half(0.9)}))
+    worse = load_run(write_run("worse", {}, {"hellaswag": half(0.1)}))
+    assert verdict(compare(base, worse)) == "worse: regressed: hellaswag (-80.0 points)."
+
+
+def test_documents_left_out_are_named_on_the_screen_and_in_the_numbers(
+    write_run: Write, tmp_path: Path
+) -> None:
+    base, fewer = write_run("base", {1: half(0.5)}), write_run("fewer", {1: half(0.5)[:-2]})
+    numbers = tmp_path / "c.json"
+    done = CliRunner().invoke(app, ["compare", str(base), str(fewer), "--json", str(numbers)])
+    assert "not compared: mdqa_01: 2 prompts only in base: 38, 39" in done.output
+    ((row,),) = json.loads(numbers.read_text())
+    assert row["lost"] == [{"task": "mdqa_01", "reason": "only in base", "documents": [38, 39]}]

@@ -1,0 +1,215 @@
+"""One load, all models, the harness's own files; what is finished is never repeated or mixed."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kv_adapters.cli import app
+from kv_adapters.evaluation import worker as module
+from kv_adapters.evaluation.evaluate import evaluate
+from kv_adapters.evaluation.models import find_models
+from kv_adapters.evaluation.plan import Request, plan
+from kv_tasks.errors import AdapterError, UsageError
+
+TASK = "kv_simple_16dicts"
+
+
+def request_(base: Path, out: Path, *adapters: Path, **changes: Any) -> Request:
+    settings: dict[str, Any] = {"tasks": [TASK], "limit": 2, "backend": "hf", **changes}
+    return Request(base=str(base), adapters=adapters, out=out, **settings)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("results_*.json"))]
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    (file,) = folder.glob(f"samples_{TASK}_*.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_adapter: Path) -> Path:
+    out = tmp_path_factory.mktemp("results")
+    evaluate(request_(tiny_base, out, tiny_adapter))
+    return out
+
+
+def test_each_model_has_a_folder_with_the_harness_own_files(
+    finished: Path, tiny_base: Path, tiny_adapter: Path
+) -> None:
+    for label in ("base", tiny_adapter.name):
+        (result,) = results(finished / label)
+        assert result["results"][TASK]["exact_match,none"] == 0.0
+        assert result["config"]["model"] == str(tiny_base)
+        assert result["chat_template"], "chat template recorded"
+        rows = samples(finished / label)
+        assert [row["doc_id"] for row in rows] == [0, 1]
+        assert rows[0]["arguments"]["gen_args_0"]["arg_0"].startswith("<|im_start|>user\nDo a task")
+        assert list((finished / label).glob(".*")) == []
+    (adapted,) = results(finished / tiny_adapter.name)
+    assert adapted["config"]["model_args"]["adapter"] == str(tiny_adapter)
+    assert adapted["kv_adapters"]["adapter_sha256"]
+
+
+def test_base_and_adapter_answer_the_same_prompts_differently(
+    finished: Path, tiny_adapter: Path
+) -> None:
+    base, adapted = samples(finished / "base"), samples(finished / tiny_adapter.name)
+    assert [r["prompt_hash"] for r in base] == [r["prompt_hash"] for r in adapted]
+    assert [r["resps"] for r in base] != [r["resps"] for r in adapted]
+
+
+def test_a_second_run_loads_nothing(
+    finished: Path, tiny_base: Path, tiny_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(finished.rglob("*"))
+    monkeypatch.setattr(module, "open_backend", lambda *_: pytest.fail("a model was loaded"))
+    evaluate(request_(tiny_base, finished, tiny_adapter))
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) -> None:
+    original = request_(tiny_base, Path("out"), tiny_adapter)
+    models = find_models(str(tiny_base), [tiny_adapter], "hf")
+    changes: list[dict[str, Any]] = [
+        {"limit": 3}, {"seed": 7}, {"chat_template": "off"},
+        {"max_length": 1024}, {"too_long": "skip"},
+    ]  # fmt: skip
+
+    def digests(**change: Any) -> list[str]:
+        asked = request_(tiny_base, Path("out"), tiny_adapter, **change)
+        return [u.digest for u in plan(asked, models)]
+
+    assert digests() == [u.digest for u in plan(original, models)]
+    for change in changes:
+        assert not set(digests(**change)) & set(digests())
+
+
+def test_prompts_that_do_not_fit_are_refused_and_leave_nothing(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    (outcome,) = evaluate(request_(tiny_base, tmp_path, tasks=["mdqa_pos_synth"], limit=1))
+    assert outcome.status == "failed"
+    assert re.search(r"mdqa_pos_synth_0\d: .* max_length", outcome.reason)
+    assert not list(tmp_path.rglob("*.json*"))
+
+
+def test_prompts_that_do_not_fit_can_be_left_out_and_are_counted(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    settings = {"tasks": ["kv_simple_16dicts"], "limit": 8, "chat_template": "off"}
+    evaluate(request_(tiny_base, tmp_path / "all", **settings))
+    lengths = sorted(row["doc"]["length"] for row in samples(tmp_path / "all" / "base"))
+    limit = lengths[4] + 64
+    fitting = sum(length + 64 <= limit for length in lengths)
+    assert fitting < 8
+    evaluate(request_(tiny_base, tmp_path / "some", max_length=limit, too_long="skip", **settings))
+    rows = samples(tmp_path / "some" / "base")
+    assert len(rows) == fitting
+    assert sum(row["skipped"] for row in rows) == 8 - fitting
+    assert max(row["doc"]["length"] for row in rows) + 64 <= limit
+
+
+def test_the_chat_template_can_be_turned_off(tiny_base: Path, tmp_path: Path) -> None:
+    evaluate(request_(tiny_base, tmp_path, chat_template="off", limit=1))
+    prompt = samples(tmp_path / "base")[0]["arguments"]["gen_args_0"]["arg_0"]
+    assert prompt.startswith("Do a task using the list")
+
+
+def test_a_broken_adapter_is_refused_before_anything_is_loaded(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    (own_adapter / "adapter_model.bin").touch()
+    with pytest.raises(AdapterError, match="no pickles"):
+        evaluate(request_(tiny_base, tmp_path / "out", own_adapter))
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_tasks_and_equal_labels_are_named(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no task or group no_such_task"):
+        evaluate(request_(tiny_base, tmp_path, tasks=["no_such_task"]))
+    with pytest.raises(UsageError, match="--tasks: names no task"):
+        evaluate(request_(tiny_base, tmp_path, tasks=[]))
+    with pytest.raises(UsageError, match="must differ"):
+        evaluate(request_(tiny_base, tmp_path, tiny_adapter, tiny_adapter))
+
+
+def test_samples_that_were_not_written_whole_are_an_error(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness logs a failed write and goes on, as on a full disk."""
+    from lm_eval.loggers import EvaluationTracker
+
+    monkeypatch.setattr(EvaluationTracker, "save_results_samples", lambda *_, **__: None)
+    (outcome,) = evaluate(request_(tiny_base, tmp_path, limit=1))
+    assert "0 of 1 samples written; is the disk full" in outcome.reason
+    assert not list(tmp_path.rglob("results_*"))
+
+
+def test_a_task_that_fails_does_not_lose_the_others(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "--base", str(tiny_base), "--backend", "hf", "--limit", "1"]
+    command += ["--tasks", f"mdqa_pos_synth,{TASK}", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    first, second, *_, reason = (line for line in done.stdout.splitlines()[1:] if line.strip())
+    assert first.split()[:3] == ["base", "mdqa_pos_synth", "failed"]
+    assert second.split()[:5] == ["base", TASK, "done", "exact_match", "0.000"]
+    assert reason.startswith("failed base · mdqa_pos_synth: ")
+    assert "max_length" in reason
+    again = CliRunner().invoke(app, command)
+    assert "reused" in again.stdout
+    assert again.exit_code == 1
+
+
+KILLED = """
+import os, sys
+from kv_adapters.evaluation.answers import Journal
+add, parts = Journal.add, []
+def killed(self, keys, answers):
+    add(self, keys, answers)
+    parts.append(len(keys))
+    if len(parts) == 2:
+        os.kill(os.getpid(), 9)
+Journal.add = killed
+import kv_adapters.evaluation.answers
+kv_adapters.evaluation.answers.PART = 2
+from kv_adapters.cli import main
+main()
+"""
+
+
+def test_answers_of_a_killed_run_are_kept_and_the_results_are_the_same(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(out: Path) -> list[str]:
+        asked = ["eval", "--base", str(tiny_base), "--backend", "hf", "--limit", "6"]
+        return [*asked, "--tasks", TASK, "--out", str(out)]
+
+    script = [sys.executable, "-c", KILLED, *command(tmp_path / "killed")]
+    assert subprocess.run(script, capture_output=True).returncode == -9
+    (journal,) = (tmp_path / "killed" / "base").iterdir()
+    assert len(journal.read_text().splitlines()) == 4
+    with journal.open("a") as torn:
+        torn.write('["half a li')
+    assert CliRunner().invoke(app, command(tmp_path / "killed")).exit_code == 0
+    assert CliRunner().invoke(app, command(tmp_path / "straight")).exit_code == 0
+    killed, straight = samples(tmp_path / "killed/base"), samples(tmp_path / "straight/base")
+    assert killed == straight
+    (result,) = results(tmp_path / "killed/base")
+    assert result["kv_adapters"]["answers_kept"] == 4
+    assert list((tmp_path / "killed/base").glob(".*")) == []
+
+
+def test_the_command_needs_a_base(tmp_path: Path) -> None:
+    assert CliRunner().invoke(app, ["eval", "--tasks", TASK, "--out", str(tmp_path)]).exit_code == 2

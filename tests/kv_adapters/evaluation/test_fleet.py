@@ -1,0 +1,78 @@
+"""Two Ray workers give what one process gives, and one that dies loses only its unit."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kv_adapters.evaluation.evaluate import evaluate
+from kv_adapters.evaluation.plan import Request
+
+TASKS = ["kv_simple_16dicts", "kv_simple_32dicts"]
+
+
+@pytest.fixture(autouse=True)
+def quiet_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def asked(base: Path, out: Path, *adapters: Path, **changes: Any) -> Request:
+    settings: dict[str, Any] = {"tasks": TASKS, "limit": 2, "backend": "hf", **changes}
+    return Request(base=str(base), adapters=adapters, out=out, **settings)
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text()) for file in sorted(out.rglob("results_*.json"))]
+
+
+def answers(out: Path) -> dict[str, list[Any]]:
+    found = {}
+    for file in out.rglob("samples_*.jsonl"):
+        name = f"{file.parent.name}/{file.name.rsplit('_', 1)[0]}"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        found[name] = [(row["doc_id"], row["prompt_hash"], row["resps"]) for row in rows]
+    return found
+
+
+def test_two_workers_give_what_one_process_gives(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    two = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
+    one = evaluate(asked(tiny_base, tmp_path / "one", tiny_adapter))
+    assert [(o.label, o.task, o.status) for o in two] == [(o.label, o.task, o.status) for o in one]
+    assert {outcome.status for outcome in two} == {"done"}
+    assert answers(tmp_path / "two") == answers(tmp_path / "one")
+    processes = {result["kv_adapters"]["process"] for result in results(tmp_path / "two")}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    again = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
+    assert {outcome.status for outcome in again} == {"reused"}
+
+
+def kill_a_worker_at_work() -> None:
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            try:
+                if "_Pinned.run" in " ".join(process.cmdline()):
+                    process.kill()
+                    return
+            except psutil.Error:
+                continue
+        time.sleep(0.005)
+
+
+def test_a_worker_that_dies_loses_its_unit_alone(tiny_base: Path, tmp_path: Path) -> None:
+    killer = threading.Thread(target=kill_a_worker_at_work, daemon=True)
+    killer.start()
+    outcomes = evaluate(asked(tiny_base, tmp_path, workers=2, limit=6))
+    killer.join()
+    assert sorted(outcome.status for outcome in outcomes) == ["done", "failed"]
+    (failed,) = (outcome for outcome in outcomes if outcome.status == "failed")
+    assert "died" in failed.reason
+    assert len(results(tmp_path)) == 1
