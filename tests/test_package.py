@@ -35,7 +35,7 @@ def test_every_task_file_and_recipe_travels_in_the_wheel(wheel: zipfile.ZipFile)
         assert len(files) > 0
         for file in files:
             assert f"{there}/{file.relative_to(ROOT / here).as_posix()}" in names
-    assert "kv_adapters/templates/report.html.j2" in names
+    assert "kv_adapters/reports/templates/report.html.j2" in names
     assert "kv_tasks/py.typed" in names
 
 
