@@ -16,15 +16,29 @@ app.command("report")(report_command)
 @app.command()
 def verify(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder.")],
-    base: Annotated[str, typer.Option(help="Base model: folder, hub name or short name.")],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Base model: folder, hub name or short name.", show_default="as the adapter says"
+        ),
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(help="Load the base model and ask vLLM; without, files alone are looked at."),
+    ] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the checks as JSON, too.")
+    ] = None,
 ) -> None:
-    """Check that vLLM will serve the adapter and that it belongs to its base."""
-    from kv_adapters.checks.table import print_checks
+    """Check that vLLM serves the adapter, that it does something, and that it fits its base."""
+    from kv_adapters.checks.table import as_json, print_checks
     from kv_adapters.checks.verify import verify as run_checks
-    from kv_train.models import resolve_model
+    from kv_tasks.files import write_text
 
-    checks = run_checks(adapter, resolve_model(base))
+    checks = run_checks(adapter, base, live=live)
     print_checks(checks, adapter)
+    if json_file:
+        write_text(json_file, as_json(checks, adapter))
     if any(check.status == "failed" for check in checks):
         raise typer.Exit(1)
 

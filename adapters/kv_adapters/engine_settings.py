@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.checks.verify import PREFIX, read_config, tensor_shapes
+from kv_adapters.checks.files import PREFIX, tensor_shapes
 from kv_tasks.errors import MissingPackageError
-from kv_train.adapter import WEIGHTS
+from kv_train.adapter import WEIGHTS, read_config
 
 # The values that vLLM's --max-lora-rank takes.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -8,6 +8,7 @@ manifest.json                                      versions, and checksums of ev
                                                    but runs/; written last
 """
 
+import hashlib
 import json
 import platform
 import shutil
@@ -120,6 +121,18 @@ def write_manifest(folder: Path, base: Base, identity: str) -> Manifest:
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return PEFT's ``adapter_config.json``."""
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return config
+
+
+def adapter_checksum(folder: Path) -> str:
+    """Return one SHA-256 for what an adapter does: its weights and its configuration."""
+    parts = sha256_file(folder / WEIGHTS) + sha256_file(folder / CONFIG)
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -19,6 +19,7 @@ from kv_adapters.engine_settings import (
 )
 from kv_adapters.evaluation.answers import recorded
 from kv_adapters.evaluation.usage import prefix_ordered
+from kv_adapters.lora_request import lora_request
 
 
 class VllmBackend:
@@ -40,16 +41,10 @@ class VllmBackend:
             ),
         }
         self.lm = harness_lm(**self._arguments)
-        # A slot is known by its number and keeps the first adapter it was given.
-        self._slots = {adapter: n for n, adapter in enumerate(settings.adapters, start=1)}
 
     def select(self, adapter: Path | None) -> None:
         """Answer with this adapter from now on; None is the base model."""
-        from vllm.lora.request import LoRARequest
-
-        self.lm.lora_request = (
-            LoRARequest(adapter.name, self._slots[adapter], str(adapter)) if adapter else None
-        )
+        self.lm.lora_request = lora_request(adapter) if adapter else None
 
     def describe(self) -> dict[str, Any]:
         """Return the engine's arguments and vLLM's version."""

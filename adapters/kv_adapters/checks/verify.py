@@ -1,196 +1,80 @@
-"""Is this folder an adapter that vLLM will serve, of this base, and does it do anything?
+"""All that can be said about an adapter: from its files, and from what vLLM answers with it."""
 
-vLLM checks only the last component of a module's name: an adapter with a wrong prefix loads
-and serves the base model's answers. So every tensor is matched to the base by its full name
-and shape here. Only files are read: no model is loaded, no pickle is opened.
-"""
-
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
 from pathlib import Path
-from typing import Any, Literal
 
+from kv_adapters.checks.check import Check
+from kv_adapters.checks.files import file_checks
+from kv_tasks import console
 from kv_tasks.errors import AdapterError, KVError
-from kv_tasks.files import sha256_file
-from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, read_manifest
-from kv_train.models import base_checksum
-from kv_train.recipe import MAX_RANK
-
-Status = Literal["ok", "failed", "not checked"]
-PREFIX = "base_model.model."
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-# Options of adapter_config.json that vLLM 0.32 rejects, with the values that it accepts.
-REJECTED: Mapping[str, tuple[Any, ...]] = {
-    "use_dora": (False, None),
-    "bias": ("none", None),
-    "lora_bias": (False, None),
-    "modules_to_save": (None, [], ["score"], ["classifier"], ["classifier", "score"]),
-    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga"),
-    "alora_invocation_tokens": (None, []),
-    "layer_replication": (None, []),
-    "use_bdlora": (None, False),
-    "use_qalora": (False, None),
-}
+from kv_train.adapter import CONFIG, MANIFEST, read_config, read_manifest
+from kv_train.models import resolve_model
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of the table: what was looked at, wanted, found, and how to mend it."""
+def verify(adapter: Path, base: str | None = None, *, live: bool = True) -> list[Check]:
+    """Check an adapter folder.
 
-    name: str
-    status: Status
-    expected: str
-    found: str
-    mend: str = ""
-
-
-def verify(adapter: Path, base: Path) -> list[Check]:
-    """Run all checks on an adapter folder against its base model's folder.
+    Args:
+        adapter: the folder.
+        base: folder, hub name or short name of the base model; None for the one that the
+            adapter names.
+        live: whether to load the base model and ask vLLM, too.
 
     Raises:
-        AdapterError: ``adapter`` is no folder at all.
+        AdapterError: no such folder, or it does not name its base.
+        ModelError: the base model is not there.
     """
+    folder = find_base(adapter, base)
+    checks = file_checks(adapter, folder)
+    if not live:
+        return [*checks, Check("live", "not checked", "vLLM asked", "--no-live")]
+    if any(check.status == "failed" for check in checks):
+        found = "nothing is loaded before the above is mended"
+        return [*checks, Check("live", "not checked", "vLLM asked", found)]
+    return [*checks, *ask_live(adapter, folder)]
+
+
+def find_base(adapter: Path, base: str | None) -> Path:
+    """Return the base model's folder: as given, or as the adapter names it."""
+    if base is not None:
+        return resolve_model(base)
     if not adapter.is_dir():
         raise AdapterError(f"{adapter}: no such adapter folder")
-    steps: tuple[Callable[[Path, Path], Iterator[Check]], ...] = (
-        _files, _options, _targets, _effect, _base,
-    )  # fmt: skip
-    checks: list[Check] = []
-    for step in steps:
+    if (adapter / MANIFEST).is_file():
+        trained_on = read_manifest(adapter).base
+        return resolve_model(trained_on.name, trained_on.revision)
+    try:
+        config = read_config(adapter)
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{adapter / CONFIG}: {error}; give --base") from error
+    if not config.get("base_model_name_or_path"):
+        raise AdapterError(f"{adapter / CONFIG}: names no base model; give --base")
+    return resolve_model(config["base_model_name_or_path"], config.get("revision"))
+
+
+def ask_live(adapter: Path, base: Path) -> list[Check]:
+    """Load base and adapter in PEFT and in vLLM, and compare."""
+    from kv_adapters.checks.engine import measure, start, stop
+    from kv_adapters.checks.live import live_checks
+    from kv_adapters.checks.probes import probes, reference
+    from kv_adapters.engine_settings import refuse_cuda_torch
+
+    refuse_cuda_torch()
+    prompts = probes(base)
+    try:
+        console.note(f"computing {len(prompts)} prompts with PEFT")
+        wanted = reference(base, adapter, prompts)
+        console.note("starting vllm")
+        llm = start(base, adapter, prompts)
         try:
-            checks += step(adapter, base)
-        except (KVError, OSError, ValueError, KeyError) as error:
-            name = step.__name__.removeprefix("_")
-            checks.append(Check(name, "failed", "readable", str(error), "train it again"))
-    return checks
-
-
-def refuse_broken(adapter: Path, base: Path) -> None:
-    """Raise AdapterError naming the first failed check, so that nothing broken is evaluated."""
-    for check in verify(adapter, base):
-        if check.status == "failed":
-            raise AdapterError(
-                f"{adapter}: {check.name}: expected {check.expected}, found {check.found}; "
-                f"{check.mend}"
-            )
-
-
-def read_config(adapter: Path) -> dict[str, Any]:
-    """Return ``adapter_config.json``."""
-    config: dict[str, Any] = json.loads((adapter / CONFIG).read_text(encoding="utf-8"))
-    return config
-
-
-def _files(adapter: Path, _: Path) -> Iterator[Check]:
-    pickles = sorted(file.name for pattern in PICKLES for file in adapter.glob(pattern))
-    yield _check(
-        "no pickles", not pickles, "weights in safetensors only", ", ".join(pickles) or "none",
-        "a pickle can run any code: convert it with PEFT's save_pretrained and delete it",
-    )  # fmt: skip
-    needed = [name for name in (CONFIG, WEIGHTS) if not (adapter / name).is_file()]
-    yield _check(
-        "files", not needed, f"{CONFIG} and {WEIGHTS}",
-        f"no {', no '.join(needed)}" if needed else "both", "train again, or copy the folder whole",
-    )  # fmt: skip
-    if not (adapter / MANIFEST).is_file():
-        yield Check("checksums", "not checked", MANIFEST, "none: not written by kv-train")
-        return
-    listed = read_manifest(adapter).files
-    changed = [
-        name
-        for name, digest in listed.items()
-        if not (adapter / name).is_file() or sha256_file(adapter / name) != digest
-    ]
-    yield _check(
-        "checksums", not changed, f"{len(listed)} files as in {MANIFEST}",
-        f"changed or missing: {', '.join(changed)}" if changed else "all equal",
-        "the files are not the ones that were trained: copy the folder anew",
-    )  # fmt: skip
-
-
-def _options(adapter: Path, _: Path) -> Iterator[Check]:
-    config = read_config(adapter)
-    wrong = [
-        f"{option}={config[option]!r}"
-        for option, accepted in REJECTED.items()
-        if option in config and config[option] not in accepted
-    ]
-    if config.get("peft_type") != "LORA":
-        wrong.insert(0, f"peft_type={config.get('peft_type')!r}")
-    yield _check(
-        "options", not wrong, "plain LoRA, as vLLM serves", ", ".join(wrong) or "plain LoRA",
-        "train without these options, or merge the adapter into its base",
-    )  # fmt: skip
-    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
-    yield _check(
-        "rank", 1 <= rank <= MAX_RANK, f"1 to {MAX_RANK}", str(rank), "train with a lower rank"
-    )
-
-
-def _targets(adapter: Path, base: Path) -> Iterator[Check]:
-    modules = _base_shapes(base)
-    unmatched, misshapen = [], []
-    shapes = tensor_shapes(adapter / WEIGHTS)
-    for name, shape in shapes.items():
-        module, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
-        wanted = modules.get(module) if name.startswith(PREFIX) else None
-        if wanted is None:
-            unmatched.append(name)
-        # A is (rank, in), B is (out, rank), the base weight (out, in).
-        elif (shape[1] != wanted[1]) if part.startswith("A") else (shape[0] != wanted[0]):
-            misshapen.append(f"{name} {tuple(shape)}")
-    wrong = unmatched + misshapen
-    yield _check(
-        "targets", bool(shapes) and not wrong,
-        f"every tensor named and shaped after a module of {base.name}",
-        f"{len(wrong)} of {len(shapes)} not, such as {wrong[0]}" if wrong
-        else f"{len(shapes)} matched" if shapes else "no tensors",
-        "vLLM would load this and serve the base model's answers: train on this base, or "
-        f"rename the tensors to {PREFIX}<module>.lora_A.weight",
-    )  # fmt: skip
-
-
-def _effect(adapter: Path, _: Path) -> Iterator[Check]:
-    from safetensors import safe_open
-
-    with safe_open(adapter / WEIGHTS, framework="pt") as weights:
-        seconds = [name for name in weights.keys() if ".lora_B" in name]  # noqa: SIM118
-        live = sum(bool(weights.get_tensor(name).any()) for name in seconds)
-    yield _check(
-        "effect", live > 0, "some B matrix that is not zero", f"{live} of {len(seconds)}",
-        "an adapter whose B is zero changes nothing: it was saved before training",
-    )  # fmt: skip
-
-
-def _base(adapter: Path, base: Path) -> Iterator[Check]:
-    if not (adapter / MANIFEST).is_file():
-        yield Check("base", "not checked", "checksum of the base", "no manifest")
-        return
-    trained_on, given = read_manifest(adapter).base, base_checksum(base)
-    yield _check(
-        "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
-        f"{base} ({given[:12]})", f"give --base {trained_on.name}",
-    )  # fmt: skip
-
-
-def _check(name: str, good: bool, expected: str, found: str, mend: str) -> Check:
-    return Check(name, "ok" if good else "failed", expected, found, "" if good else mend)
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Return the shape of every tensor of a safetensors file, from its header alone."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as tensors:
-        return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
-
-
-def _base_shapes(base: Path) -> dict[str, list[int]]:
-    """Return module name to weight shape (out, in) of a base model's folder."""
-    return {
-        name.removesuffix(".weight"): shape
-        for file in sorted(base.glob("*.safetensors"))
-        for name, shape in tensor_shapes(file).items()
-        if name.endswith(".weight") and len(shape) == 2
-    }
+            with tempfile.TemporaryDirectory() as scratch:
+                measured = measure(llm, adapter, prompts, Path(scratch))
+        finally:
+            stop(llm)
+    except KVError:
+        raise
+    except Exception as error:  # noqa: BLE001 - PEFT and vLLM may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        mend = "vLLM and PEFT say why; see that the base model is the adapter's own"
+        return [Check("loads", "failed", "PEFT and vLLM load it", reason, mend)]
+    return [Check("loads", "ok", "PEFT and vLLM load it", "both"), *live_checks(wanted, measured)]

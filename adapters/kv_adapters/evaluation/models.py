@@ -1,15 +1,13 @@
 """The models of an evaluation, and what each is known by: content, where there is any to hash."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kv_adapters.backends.openai import checksum, fine_tuned_model
-from kv_adapters.checks.verify import refuse_broken
+from kv_adapters.checks.files import refuse_broken
 from kv_tasks.errors import UsageError
-from kv_tasks.files import sha256_file
-from kv_train.adapter import CONFIG, WEIGHTS
+from kv_train.adapter import adapter_checksum
 from kv_train.models import base_checksum, resolve_model
 
 
@@ -45,12 +43,6 @@ def find_models(base: str, adapters: Sequence[Path], backend: str) -> Models:
         refuse_broken(adapter, folder)
     sums = {adapter: adapter_checksum(adapter) for adapter in folders}
     return Models(folder, base_checksum(folder), sums)
-
-
-def adapter_checksum(adapter: Path) -> str:
-    """Return one SHA-256 for what an adapter does: its weights and its configuration."""
-    parts = sha256_file(adapter / WEIGHTS) + sha256_file(adapter / CONFIG)
-    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def _check_labels(adapters: Sequence[Path]) -> None:

@@ -18,7 +18,8 @@ from kv_adapters.evaluation.answers import Journal
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
-from kv_tasks.errors import RunError, UsageError
+from kv_tasks.errors import AdapterError, RunError, UsageError
+from kv_train.adapter import WEIGHTS, adapter_checksum
 
 
 def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
         request: which the unit is part of.
 
     Raises:
+        AdapterError: the adapter is not the one that was planned.
         PromptTooLongError: before anything is generated.
         RunError: results could not be written whole.
     """
@@ -41,6 +43,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
     console.note(f"{unit.label} · {unit.task}: evaluating")
     loaded = tasks.load([unit.task])
     chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
+    _refuse_changed(unit)
     backend.select(unit.adapter)
     arguments = {**backend.describe(), "adapter": unit.adapter and str(unit.adapter)}
     journal = backend.lm.journal = Journal(unit.journal(request.out))
@@ -77,6 +80,16 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
         _publish(Path(scratch), rows_of, request.out / unit.label, unit)
     journal.discard()
     return results
+
+
+def _refuse_changed(unit: Unit) -> None:
+    """Stop where weights were replaced while others were evaluated: which ones would be unclear."""
+    if unit.adapter is None or not (unit.adapter / WEIGHTS).is_file():
+        return
+    if adapter_checksum(unit.adapter) != unit.adapter_sha256:
+        raise AdapterError(
+            f"{unit.adapter}: changed since the evaluation began; run the same command again"
+        )
 
 
 def _top_level(loaded: Mapping[str, Any], name: str) -> list[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kv_adapters.checks.verify import refuse_broken
+from kv_adapters.checks.files import refuse_broken
 from kv_adapters.engine_settings import refuse_cuda_torch
 from kv_tasks.errors import UsageError
 from kv_train.models import resolve_model

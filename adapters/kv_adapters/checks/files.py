@@ -1,0 +1,173 @@
+"""What an adapter's files say: checksums, options, names, shapes, and the base they belong to.
+
+vLLM checks only the last component of a module's name: an adapter with a wrong prefix loads
+and serves the base model's answers. So every tensor is matched to the base by its full name
+and shape here. Only files are read: no model is loaded, no pickle is opened.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.checks.check import Check, judged
+from kv_tasks.errors import AdapterError, KVError
+from kv_tasks.files import sha256_file
+from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, read_config, read_manifest
+from kv_train.models import base_checksum
+from kv_train.recipe import MAX_RANK
+
+PREFIX = "base_model.model."
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+# Options of adapter_config.json that vLLM 0.32 rejects, with the values that it accepts.
+REJECTED: Mapping[str, tuple[Any, ...]] = {
+    "use_dora": (False, None),
+    "bias": ("none", None),
+    "lora_bias": (False, None),
+    "modules_to_save": (None, [], ["score"], ["classifier"], ["classifier", "score"]),
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga"),
+    "alora_invocation_tokens": (None, []),
+    "layer_replication": (None, []),
+    "use_bdlora": (None, False),
+    "use_qalora": (False, None),
+}
+
+
+def file_checks(adapter: Path, base: Path) -> list[Check]:
+    """Run all checks on an adapter folder against its base model's folder.
+
+    Raises:
+        AdapterError: ``adapter`` is no folder at all.
+    """
+    if not adapter.is_dir():
+        raise AdapterError(f"{adapter}: no such adapter folder")
+    steps: tuple[Callable[[Path, Path], Iterator[Check]], ...] = (
+        _files, _options, _targets, _effect, _base,
+    )  # fmt: skip
+    checks: list[Check] = []
+    for step in steps:
+        try:
+            checks += step(adapter, base)
+        except (KVError, OSError, ValueError, KeyError) as error:
+            name = step.__name__.removeprefix("_")
+            checks.append(Check(name, "failed", "readable", str(error), "train it again"))
+    return checks
+
+
+def refuse_broken(adapter: Path, base: Path) -> None:
+    """Raise AdapterError naming the first failed check, so that nothing broken is evaluated."""
+    for check in file_checks(adapter, base):
+        if check.status == "failed":
+            raise AdapterError(
+                f"{adapter}: {check.name}: expected {check.expected}, found {check.found}; "
+                f"{check.mend}"
+            )
+
+
+def _files(adapter: Path, _: Path) -> Iterator[Check]:
+    pickles = sorted(file.name for pattern in PICKLES for file in adapter.glob(pattern))
+    yield judged(
+        "no pickles", not pickles, "weights in safetensors only", ", ".join(pickles) or "none",
+        "a pickle can run any code: convert it with PEFT's save_pretrained and delete it",
+    )  # fmt: skip
+    needed = [name for name in (CONFIG, WEIGHTS) if not (adapter / name).is_file()]
+    yield judged(
+        "files", not needed, f"{CONFIG} and {WEIGHTS}",
+        f"no {', no '.join(needed)}" if needed else "both", "train again, or copy the folder whole",
+    )  # fmt: skip
+    if not (adapter / MANIFEST).is_file():
+        yield Check("checksums", "not checked", MANIFEST, "none: not written by kv-train")
+        return
+    listed = read_manifest(adapter).files
+    changed = [
+        name
+        for name, digest in listed.items()
+        if not (adapter / name).is_file() or sha256_file(adapter / name) != digest
+    ]
+    yield judged(
+        "checksums", not changed, f"{len(listed)} files as in {MANIFEST}",
+        f"changed or missing: {', '.join(changed)}" if changed else "all equal",
+        "the files are not the ones that were trained: copy the folder anew",
+    )  # fmt: skip
+
+
+def _options(adapter: Path, _: Path) -> Iterator[Check]:
+    config = read_config(adapter)
+    wrong = [
+        f"{option}={config[option]!r}"
+        for option, accepted in REJECTED.items()
+        if option in config and config[option] not in accepted
+    ]
+    if config.get("peft_type") != "LORA":
+        wrong.insert(0, f"peft_type={config.get('peft_type')!r}")
+    yield judged(
+        "options", not wrong, "plain LoRA, as vLLM serves", ", ".join(wrong) or "plain LoRA",
+        "train without these options, or merge the adapter into its base",
+    )  # fmt: skip
+    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    yield judged(
+        "rank", 1 <= rank <= MAX_RANK, f"1 to {MAX_RANK}", str(rank), "train with a lower rank"
+    )
+
+
+def _targets(adapter: Path, base: Path) -> Iterator[Check]:
+    modules = _base_shapes(base)
+    unmatched, misshapen = [], []
+    shapes = tensor_shapes(adapter / WEIGHTS)
+    for name, shape in shapes.items():
+        module, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
+        wanted = modules.get(module) if name.startswith(PREFIX) else None
+        if wanted is None:
+            unmatched.append(name)
+        # A is (rank, in), B is (out, rank), the base weight (out, in).
+        elif (shape[1] != wanted[1]) if part.startswith("A") else (shape[0] != wanted[0]):
+            misshapen.append(f"{name} {tuple(shape)}")
+    wrong = unmatched + misshapen
+    yield judged(
+        "targets", bool(shapes) and not wrong,
+        f"every tensor named and shaped after a module of {base.name}",
+        f"{len(wrong)} of {len(shapes)} not, such as {wrong[0]}" if wrong
+        else f"{len(shapes)} matched" if shapes else "no tensors",
+        "vLLM would load this and serve the base model's answers: train on this base, or "
+        f"rename the tensors to {PREFIX}<module>.lora_A.weight",
+    )  # fmt: skip
+
+
+def _effect(adapter: Path, _: Path) -> Iterator[Check]:
+    from safetensors import safe_open
+
+    with safe_open(adapter / WEIGHTS, framework="pt") as weights:
+        seconds = [name for name in weights.keys() if ".lora_B" in name]  # noqa: SIM118
+        live = sum(bool(weights.get_tensor(name).any()) for name in seconds)
+    yield judged(
+        "effect", live > 0, "some B matrix that is not zero", f"{live} of {len(seconds)}",
+        "an adapter whose B is zero changes nothing: it was saved before training",
+    )  # fmt: skip
+
+
+def _base(adapter: Path, base: Path) -> Iterator[Check]:
+    if not (adapter / MANIFEST).is_file():
+        yield Check("base", "not checked", "checksum of the base", "no manifest")
+        return
+    trained_on, given = read_manifest(adapter).base, base_checksum(base)
+    yield judged(
+        "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
+        f"{base} ({given[:12]})", f"give --base {trained_on.name}",
+    )  # fmt: skip
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Return the shape of every tensor of a safetensors file, from its header alone."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as tensors:
+        return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+
+
+def _base_shapes(base: Path) -> dict[str, list[int]]:
+    """Return module name to weight shape (out, in) of a base model's folder."""
+    return {
+        name.removesuffix(".weight"): shape
+        for file in sorted(base.glob("*.safetensors"))
+        for name, shape in tensor_shapes(file).items()
+        if name.endswith(".weight") and len(shape) == 2
+    }
