@@ -6,17 +6,20 @@ Base and adapters on mdqa_pos (six positions) and kv_sweep_4k:
 
     ours       kv-adapters eval: one engine for all
     vllm       plain ``lm_eval --model vllm``, a process a model
+    kernels    the same with this package's LoRA kernels for CPUs (``kv_adapters/cpu_lora.py``)
     hf         plain ``lm_eval --model hf``, a process a model
     separate   ours, the sweep's questions each over a haystack of its own (kv_simple_4k)
 
-Printed are wall time, engine starts, prompt tokens, the share found in the prefix cache, peak
-memory of all processes, and which answers' scores differ. All sides have the same cores,
-precision, limits and prefix caching. ``--scaling`` adds ours with fewer adapters and documents.
+Printed are wall time, processor time (which other work on the machine disturbs less), engine
+starts, prompt tokens, the share found in the prefix cache, peak memory of all processes, and
+which answers' scores differ. All sides have the same cores, precision, limits and prefix
+caching. ``--scaling`` adds ours with fewer adapters and documents.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -57,12 +60,20 @@ if __name__ == "__main__":
 """
 
 
+PLAIN = {
+    "vllm": "lm_eval --model vllm",
+    "kernels": "the same, our kernels",
+    "hf": "lm_eval --model hf",
+}
+
+
 @dataclass(frozen=True)
 class Side:
     """What one way cost.
 
     Attributes:
         seconds: wall time, engine starts included.
+        processor: seconds of all cores together.
         starts: engines started.
         prompt: prompt tokens, None where they are not counted.
         cached: of these, found in the prefix cache.
@@ -72,6 +83,7 @@ class Side:
 
     name: str
     seconds: float
+    processor: float
     starts: int
     prompt: int | None
     cached: int | None
@@ -80,15 +92,15 @@ class Side:
 
 
 class Watched:
-    """Runs commands and remembers the largest memory of their whole process trees."""
+    """Runs commands; remembers processor time and largest memory of their process trees."""
 
     def __init__(self) -> None:
         self.peak = 0
-        self.seconds = 0.0
+        self.seconds = self.processor = 0.0
 
     def run(self, command: Sequence[str], **environment: str) -> None:
         """Run one command; what it printed is shown when it fails."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdout=log, stderr=log
@@ -101,6 +113,8 @@ class Watched:
             if code:
                 sys.exit(f"{' '.join(command)}\nended with {code}:\n{log.read()[-3000:]}")
         self.seconds += time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.processor += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     def _watch(self, pid: int) -> None:
         while psutil.pid_exists(pid):
@@ -127,11 +141,13 @@ def ours(base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str,
     ]
     prompt, cached = (sum(r[f"{key}_tokens"] for r in records) for key in ("prompt", "cached"))
     folders = {folder.name: folder for folder in sorted(out.iterdir())}
-    return Side(name, watched.seconds, 1, prompt, cached, watched.peak, folders)
+    return Side(name, watched.seconds, watched.processor, 1, prompt, cached, watched.peak, folders)
 
 
-def plain(kind: str, base: str, adapters: Sequence[Path], limit: int, out: Path) -> Side:
+def plain(side: str, base: str, adapters: Sequence[Path], limit: int, out: Path) -> Side:
     """Evaluate model by model with lm_eval alone."""
+    kind = "hf" if side == "hf" else "vllm"
+    plugins = "kv_adapters_cpu_lora" if side == "kernels" else ""
     watched, folder = Watched(), resolve_model(base)
     prompt = cached = 0
     folders = {}
@@ -147,14 +163,14 @@ def plain(kind: str, base: str, adapters: Sequence[Path], limit: int, out: Path)
         command += ["--batch_size", "auto" if kind == "vllm" else "8"]
         usage = out / f"{label}.usage"
         out.mkdir(parents=True, exist_ok=True)
-        watched.run(command, USAGE=str(usage), VLLM_PLUGINS="")
+        watched.run(command, USAGE=str(usage), VLLM_PLUGINS=plugins)
         if usage.is_file():
             counted = json.loads(usage.read_text())
             prompt, cached = prompt + counted["prompt_tokens"], cached + counted["cached_tokens"]
     starts = len(folders)
     known = kind == "vllm"
     return Side(
-        f"lm_eval --model {kind}", watched.seconds, starts, prompt if known else None,
+        PLAIN[side], watched.seconds, watched.processor, starts, prompt if known else None,
         cached if known else None, watched.peak, folders,
     )  # fmt: skip
 
@@ -200,12 +216,23 @@ def differences(one: Side, other: Side) -> list[str]:
 def print_sides(title: str, sides: Sequence[Side]) -> None:
     """Print a line a side, each beside the first."""
     table = Table(title=title)
-    for name in ("side", "seconds", "times ours", "starts", "prompt tokens", "cached", "peak GB"):
+    for name in (
+        "side",
+        "seconds",
+        "times ours",
+        "CPU s",
+        "times",
+        "starts",
+        "prompt tokens",
+        "cached",
+        "peak GB",
+    ):
         table.add_column(name, justify="left" if name == "side" else "right")
     for side in sides:
         share = f"{side.cached / side.prompt:.0%}" if side.prompt else ""
         table.add_row(
             side.name, f"{side.seconds:.0f}", f"{side.seconds / sides[0].seconds:.1f}",
+            f"{side.processor:.0f}", f"{side.processor / sides[0].processor:.1f}",
             str(side.starts), f"{side.prompt:,}" if side.prompt else "", share,
             f"{side.memory / 1e9:.1f}",
         )  # fmt: skip
@@ -218,7 +245,7 @@ def main() -> None:
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--adapter", type=Path, action="append", default=[])
     parser.add_argument("--questions", type=int, default=20, help="documents a task")
-    parser.add_argument("--sides", nargs="+", default=["ours", "vllm", "hf", "separate"])
+    parser.add_argument("--sides", nargs="+", default=["ours", *PLAIN, "separate"])
     parser.add_argument("--scaling", action="store_true")
     asked = parser.parse_args()
     base, adapters, limit = asked.base, asked.adapter, asked.questions
@@ -229,15 +256,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
         sides = [ours(base, adapters, limit, out / "ours", TASKS, "kv-adapters eval")]
-        sides += [
-            plain(kind, base, adapters, limit, out / kind)
-            for kind in ("vllm", "hf")
-            if kind in asked.sides
-        ]
-        print_sides("base and adapters", sides)
-        for side in sides[1:]:
-            found = differences(sides[0], side)
-            print(f"scores that differ from {side.name}: {len(found)} {'; '.join(found[:12])}")
+        for name in PLAIN:
+            if name in asked.sides:
+                sides.append(plain(name, base, adapters, limit, out / name))
+                # What is done is shown: the next side may take an hour.
+                print_sides("base and adapters", sides)
+                found = differences(sides[0], sides[-1])
+                print(
+                    f"scores that differ from {PLAIN[name]}: {len(found)} {'; '.join(found[:12])}"
+                )
         if "separate" in asked.sides:
             print_sides(
                 "the sweep's questions",

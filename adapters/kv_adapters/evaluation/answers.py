@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.evaluation.truncation import refuse_truncation
+from kv_adapters.evaluation.truncation import merged, refuse_truncation
 from kv_tasks import console
 
 Compute = Callable[..., list[Any]]
@@ -72,7 +72,8 @@ def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
     """Return a subclass of a harness LM that computes in parts and keeps its answers.
 
     The subclass keeps its name, which the harness writes into the results. Its ``journal`` is
-    set before each unit; without one nothing is written down.
+    set before each unit, and its ``fit``, how the prompts fitted, taken away; without a journal
+    nothing is written down.
 
     Args:
         harness_class: a harness model.
@@ -85,13 +86,13 @@ def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
 
         def answer(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
             if refuses:
-                refuse_truncation(self, requests)
+                self.fit = merged(self.fit, refuse_truncation(self, requests))
             return _answer(self, name, requests, compute)
 
         return answer
 
     methods = {name: method(name) for name in ("generate_until", "loglikelihood")}
-    return type(harness_class.__name__, (harness_class,), {"journal": None, **methods})
+    return type(harness_class.__name__, (harness_class,), {"journal": None, "fit": None, **methods})
 
 
 def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute) -> list[Any]:

@@ -5,13 +5,29 @@ answer, and neither results nor samples say so: a gold document at position 1 is
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from kv_tasks.errors import PromptTooLongError
 
 
-def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
-    """Raise when a prompt and its answer exceed the model's context.
+@dataclass
+class Fit:
+    """How much of the context was needed, for the results.
+
+    Attributes:
+        prompts: prompts measured, all of which fitted.
+        longest: tokens of the longest, its answer included.
+        context: tokens that the model has.
+    """
+
+    prompts: int = 0
+    longest: int = 0
+    context: int = 0
+
+
+def refuse_truncation(lm: Any, requests: Sequence[Any]) -> Fit:
+    """Return how prompts fit; raise when one and its answer exceed the model's context.
 
     Args:
         lm: a harness LM with ``tok_encode``, ``max_length`` and ``max_gen_toks``.
@@ -22,7 +38,7 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
         PromptTooLongError: naming task, document, the longest prompt and the limit.
     """
     limit = lm.max_length
-    too_long = []
+    too_long, longest = [], 0
     for request in requests:
         prompt, second = request.args[:2]
         if isinstance(second, str):
@@ -30,6 +46,7 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
         else:
             answer = (second or {}).get("max_gen_toks") or _default_answer(lm)
             needed = len(lm.tok_encode(prompt)) + answer
+        longest = max(longest, needed)
         if needed > limit:
             too_long.append((needed, request))
     if too_long:
@@ -40,6 +57,14 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> None:
             f"the model has {limit}; the harness would cut it silently: raise --max-length if "
             "the model allows it, or choose a shorter task"
         )
+    return Fit(len(requests), longest, limit)
+
+
+def merged(one: Fit | None, other: Fit) -> Fit:
+    """Return what both measured together; None measured nothing."""
+    if one is None:
+        return other
+    return Fit(one.prompts + other.prompts, max(one.longest, other.longest), other.context)
 
 
 def _default_answer(lm: Any) -> int:

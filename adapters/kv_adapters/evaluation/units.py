@@ -4,7 +4,6 @@ A model's folder gets ``samples_<task>_<date>.jsonl`` and, last, ``results_<date
 """
 
 import copy
-import os
 import shutil
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 from kv_adapters.backends import Backend
 from kv_adapters.evaluation.answers import Journal
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
+from kv_adapters.evaluation.record import computed, fitted, surroundings
 from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
 from kv_tasks.errors import AdapterError, RunError, UsageError
@@ -47,6 +47,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
     backend.select(unit.adapter)
     arguments = {**backend.describe(), "adapter": unit.adapter and str(unit.adapter)}
     journal = backend.lm.journal = Journal(unit.journal(request.out))
+    backend.lm.fit = None
     kept, before = len(journal), copy.copy(getattr(backend.lm, "usage", None)) or Usage()
     with tempfile.TemporaryDirectory() as scratch:
         tracker = EvaluationTracker(output_path=scratch)
@@ -69,8 +70,9 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
             "seconds": round(time.monotonic() - started, 1),
             "apply_chat_template": chat,
             "answers_kept": kept,
-            "process": os.getpid(),
-            **(usage.since(before) if (usage := getattr(backend.lm, "usage", None)) else {}),
+            **computed(backend.lm, before),
+            **fitted(backend.lm.fit, samples),
+            **surroundings(),
             **{key: str(value) for key, value in asdict(unit).items() if value is not None},
         }
         tracker.save_results_aggregated(results=results, samples=samples)

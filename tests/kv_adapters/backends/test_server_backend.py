@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from kv_adapters.backends import Settings, open_backend
 from kv_adapters.backends.server import served_models
@@ -33,23 +31,8 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Path:
-    """A random Llama like the usual one, with heads that vLLM can compute on a CPU."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=128,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        eos_token_id=tiny_tokenizer.eos_token_id,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+def base(served_base: Path) -> Path:
+    return served_base
 
 
 @pytest.fixture(scope="module")

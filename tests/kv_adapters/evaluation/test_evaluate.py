@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
@@ -16,6 +17,7 @@ from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.models import find_models
 from kv_adapters.evaluation.plan import Request, plan
 from kv_tasks.errors import AdapterError, UsageError
+from kv_train.adapter import WEIGHTS
 
 TASK = "kv_simple_16dicts"
 
@@ -55,7 +57,13 @@ def test_each_model_has_a_folder_with_the_harness_own_files(
         assert list((finished / label).glob(".*")) == []
     (adapted,) = results(finished / tiny_adapter.name)
     assert adapted["config"]["model_args"]["adapter"] == str(tiny_adapter)
-    assert adapted["kv_adapters"]["adapter_sha256"]
+    record = adapted["kv_adapters"]
+    assert record["adapter_sha256"]
+    assert (record["truncated"], record["skipped"]) == (0, 0)
+    assert record["fit"]["prompts"] == 2
+    assert 0 < record["fit"]["longest"] <= record["fit"]["context"]
+    assert record["packages"].keys() >= {"lm_eval", "transformers", "peft", "torch"}
+    assert record["command"]
 
 
 def test_base_and_adapter_answer_the_same_prompts_differently(
@@ -213,3 +221,20 @@ def test_answers_of_a_killed_run_are_kept_and_the_results_are_the_same(
 
 def test_the_command_needs_a_base(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["eval", "--tasks", TASK, "--out", str(tmp_path)]).exit_code == 2
+
+
+def test_an_adapter_that_changes_meanwhile_is_not_evaluated(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = module.Worker.__init__
+
+    def load_and_retrain(self: Any, *arguments: Any) -> None:
+        load(self, *arguments)
+        weights = load_file(own_adapter / WEIGHTS)
+        save_file({name: 2 * part for name, part in weights.items()}, own_adapter / WEIGHTS)
+
+    monkeypatch.setattr(module.Worker, "__init__", load_and_retrain)
+    base, adapted = evaluate(request_(tiny_base, tmp_path, own_adapter))
+    assert base.status == "done"
+    assert (adapted.status, adapted.results) == ("failed", None)
+    assert "changed since the evaluation began" in adapted.reason

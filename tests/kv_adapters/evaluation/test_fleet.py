@@ -76,3 +76,20 @@ def test_a_worker_that_dies_loses_its_unit_alone(tiny_base: Path, tmp_path: Path
     (failed,) = (outcome for outcome in outcomes if outcome.status == "failed")
     assert "died" in failed.reason
     assert len(results(tmp_path)) == 1
+
+
+@pytest.mark.engine
+def test_each_worker_keeps_a_vllm_engine_for_life(
+    served_base: Path, served_adapter: Path, tmp_path: Path
+) -> None:
+    made = evaluate(asked(served_base, tmp_path, served_adapter, backend="vllm", workers=2))
+    assert [outcome.reason for outcome in made] == [""] * 4
+    processes = [result["kv_adapters"]["process"] for result in results(tmp_path)]
+    assert sorted(map(processes.count, set(processes))) == [2, 2]
+    found = answers(tmp_path)
+    for task in TASKS:
+        base, adapted = (
+            found[f"{label}/samples_{task}"] for label in ("base", served_adapter.name)
+        )
+        assert [row[:2] for row in base] == [row[:2] for row in adapted]
+        assert [row[2] for row in base] != [row[2] for row in adapted]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kv_adapters.evaluation.answers import recorded
+from kv_adapters.evaluation.truncation import Fit
 from kv_tasks.errors import PromptTooLongError
 
 
@@ -41,6 +42,13 @@ def test_prompts_that_fit_are_passed_on() -> None:
     assert lm.generate_until([prompt(6), prompt(8, max_gen_toks=2)]) == ["generated"] * 2
     assert lm.loglikelihood([Request(("a b", " c"))]) == ["scored"]
     assert type(lm).__name__ == "Words"
+
+
+def test_how_prompts_fitted_is_counted_over_all_requests() -> None:
+    lm = recorded(Words)()
+    lm.generate_until([prompt(6), prompt(8, max_gen_toks=2)])
+    lm.loglikelihood([Request(("a b", " c"))])
+    assert lm.fit == Fit(prompts=3, longest=10, context=10)
 
 
 def test_a_prompt_without_room_for_its_answer_is_refused_before_anything_is_generated() -> None:

