@@ -6,6 +6,7 @@ Standard output carries results; progress, warnings and errors go to standard er
 import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ def program(help_text: str) -> typer.Typer:
 def run(app: typer.Typer) -> NoReturn:
     """Run ``app`` and exit: 0 done, 2 wrong usage, 3 a named failure, 130 interrupted."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # A scheduler's polite end: leave as after Ctrl-C, with engines stopped and drafts deleted.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except KVError as error:
@@ -56,6 +59,11 @@ def run(app: typer.Typer) -> NoReturn:
         where = error.filename or "the output"
         fail(f"{where}: {error.strerror}; free space or choose another folder, then run again")
     raise SystemExit(0)
+
+
+def _terminated(number: int, _: object) -> NoReturn:
+    err.print("terminated: nothing half-written is left; the same command goes on")
+    raise SystemExit(128 + number)
 
 
 def fail(message: str) -> NoReturn:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kv_adapters import engine_lifetime
 from kv_adapters.backends import Settings
 from kv_adapters.engine_settings import (
     CPU_WHEEL,
@@ -31,6 +32,7 @@ class VllmBackend:
         # Read while vLLM is imported: its own log is kept to what went wrong.
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.update(environment())
+        engine_lifetime.mark()
         harness_lm = recorded(prefix_ordered(_harness_class()))
         self._settings = settings
         self._arguments: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kv_adapters import engine_lifetime
 from kv_adapters.checks.live import Readings, Served
 from kv_adapters.engine_settings import engine_arguments, environment, refuse_cuda_torch
 from kv_adapters.lora_request import lora_request
@@ -31,6 +32,7 @@ def start(base: Path, adapter: Path, prompts: Prompts) -> Any:
     refuse_cuda_torch()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.update(environment())
+    engine_lifetime.mark()
     from vllm import LLM
 
     arguments = engine_arguments([adapter], max_length=max(map(len, prompts)) + 1, seed=SEED)
