@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, KVError, MissingPackageError
+from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, KVError, MissingPackageError
 
 T = TypeVar("T")
 
@@ -25,6 +26,10 @@ T = TypeVar("T")
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(SystemExit):
+    """A command's own exit code, which is no wrong usage even where it is 2."""
 
 
 def program(help_text: str) -> typer.Typer:
@@ -38,8 +43,13 @@ def program(help_text: str) -> typer.Typer:
     )
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run ``app`` and exit: 0 done, 2 wrong usage, 3 a named failure, 130 interrupted."""
+def run(app: typer.Typer, *, usage_error: int = EXIT_USAGE) -> NoReturn:
+    """Run ``app`` and exit: 0 done, 2 wrong usage, 3 a named failure or a crash, 130 interrupted.
+
+    Args:
+        app: the program.
+        usage_error: exit code of wrong usage, for a program that means something else by 2.
+    """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # A scheduler's polite end: leave as after Ctrl-C, with engines stopped and drafts deleted.
     signal.signal(signal.SIGTERM, _terminated)
@@ -49,15 +59,21 @@ def run(app: typer.Typer) -> NoReturn:
         fail(str(error))
     except (KeyboardInterrupt, SystemExit) as stop:
         # Typer turns Ctrl-C into this exit code by itself, without a word.
+        if isinstance(stop, SystemExit) and stop.code == EXIT_USAGE and not isinstance(stop, Exit):
+            raise SystemExit(usage_error) from None
         if isinstance(stop, SystemExit) and stop.code != EXIT_INTERRUPTED:
             raise
         err.print("interrupted: nothing half-written is left; the same command goes on")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
+            err.print(traceback.format_exc(), markup=False)
+            raise SystemExit(EXIT_ERROR) from None
         where = error.filename or "the output"
         fail(f"{where}: {error.strerror}; free space or choose another folder, then run again")
+    except Exception:  # noqa: BLE001 - python's own code for a crash, 1, says that a check failed
+        err.print(traceback.format_exc(), markup=False)
+        raise SystemExit(EXIT_ERROR) from None
     raise SystemExit(0)
 
 

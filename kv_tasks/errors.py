@@ -15,6 +15,7 @@ A message is one line: the file, line, field or flag at fault, what was found, w
 expected, and what to do. The command line prints it and exits with EXIT_ERROR.
 """
 
+EXIT_USAGE = 2
 EXIT_ERROR = 3
 EXIT_INTERRUPTED = 130
 

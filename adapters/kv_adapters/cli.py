@@ -1,12 +1,15 @@
 """``kv-adapters``: verify, serve, evaluate, compare and report adapters."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from kv_adapters.comparison.commands import compare_command, report_command
+from kv_adapters.comparison.commands import compare_command
+from kv_adapters.reports.commands import report_command
 from kv_tasks import console
+from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE
 
 app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
 app.command("compare")(compare_command)
@@ -162,7 +165,8 @@ def serve(
 
 def main() -> None:
     """Entry point of the ``kv-adapters`` command."""
-    console.run(app)
+    # Its 2 says that evidence is missing; wrong usage must not look like that in CI.
+    console.run(app, usage_error=EXIT_ERROR if "compare" in sys.argv[1:2] else EXIT_USAGE)
 
 
 if __name__ == "__main__":  # the engine's spawned processes import this module again

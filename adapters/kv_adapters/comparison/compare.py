@@ -1,22 +1,24 @@
-"""Join two runs document by document, compare them, and say what changed.
+"""Join two runs document by document and compare them, task by task and group by group.
 
-Long-context tasks are judged by superiority: improved, regressed, or inconclusive. General
-ability is judged by non-inferiority with a margin of 1 point: held, regressed or
-inconclusive; that no difference was found does not mean that there is none.
+Long-context tasks are judged by superiority, gated ones by non-inferiority; see gate.py.
+Families of Holm's correction are an adapter's rows of superiority at top level, and within each
+group its members.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from statsmodels.stats.multitest import multipletests
+
+from kv_adapters.comparison.gate import Gate, Outcome, non_inferiority, superiority
 from kv_adapters.comparison.pairing import Pair, Pairing, Unmatched, pair
+from kv_adapters.comparison.power import questions_needed
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.statistics import Difference, paired_difference
 from kv_tasks.errors import RunError
 
-GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
-MARGIN = 0.01
-Outcome = Literal["improved", "regressed", "held", "inconclusive"]
+Kind = Literal["superiority", "non-inferiority"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,13 @@ class Comparison:
         member_of: the group that a task belongs to; None for groups and lone tasks.
         adapter: label of the other run.
         metric: what was scored.
+        kind: how it is judged.
+        margin: of non-inferiority, as a share of 1; None for superiority.
         difference: numbers and interval.
+        p_adjusted: p-value after Holm's correction in its family; None for non-inferiority.
         outcome: what they mean.
+        note: why the outcome is what it is, where that is not plain.
+        needed: questions that would settle an inconclusive row with 80 % power.
         pairs: the documents behind them.
         lost: what did not join, and why; empty when everything did.
     """
@@ -38,8 +45,13 @@ class Comparison:
     member_of: str | None
     adapter: str
     metric: str
+    kind: Kind
+    margin: float | None
     difference: Difference
+    p_adjusted: float | None
     outcome: Outcome
+    note: str
+    needed: int | None
     pairs: tuple[Pair, ...]
     lost: tuple[Unmatched, ...]
 
@@ -49,8 +61,13 @@ class Comparison:
         return tuple(lost.summary for lost in self.lost)
 
 
-def compare(base: Run, other: Run) -> list[Comparison]:
+def compare(base: Run, other: Run, gate: Gate | None = None) -> list[Comparison]:
     """Compare all tasks and groups that both runs have; each group stands before its tasks.
+
+    Args:
+        base: what the other is measured against.
+        other: most often an adapter's run.
+        gate: what is judged by non-inferiority; None is the default.
 
     Raises:
         RunError: the runs have no task, or no document of a task, in common.
@@ -62,32 +79,30 @@ def compare(base: Run, other: Run) -> list[Comparison]:
             f"{', '.join(other.tasks)} and {', '.join(base.tasks)}"
         )
     joined = {name: pair(base, other, name) for name in shared}
-    return list(_rows(base, other, joined))
+    return judged(list(_rows(base, other, joined, gate or Gate())))
 
 
-def verdict(rows: Sequence[Comparison]) -> str:
-    """Say in one sentence what changed, by the table's top rows, and what nobody looked at."""
-    top = [row for row in rows if row.member_of is None]
-    parts = []
-    for outcome in ("improved", "regressed", "held", "inconclusive"):
-        named = [
-            f"{row.name} ({100 * row.difference.difference:+.1f} points)"
-            for row in top
-            if row.outcome == outcome
-        ]
-        if named:
-            parts.append(f"{outcome}: {', '.join(named)}")
-    if not any(is_general(row.name) for row in top):
-        parts.append(f"general ability was not evaluated ({', '.join(GENERAL)})")
-    return f"{top[0].adapter}: {'; '.join(parts)}."
+def judged(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Give every row its outcome; rows of superiority need their families."""
+    adjusted: dict[int, float] = {}
+    for family in dict.fromkeys(row.member_of for row in rows if row.margin is None):
+        places = [n for n, row in enumerate(rows) if row.margin is None and row.member_of == family]
+        p_values = [rows[n].difference.p_value for n in places]
+        adjusted |= zip(places, map(float, multipletests(p_values, method="holm")[1]), strict=True)
+    return [_outcome(row, adjusted.get(n)) for n, row in enumerate(rows)]
 
 
-def is_general(name: str) -> bool:
-    """Say whether a task, or a group of tasks, measures general ability."""
-    return name in GENERAL or name.startswith("mmlu_")
+def _outcome(row: Comparison, adjusted: float | None) -> Comparison:
+    if row.margin is not None:
+        outcome, note = non_inferiority(row.difference, row.margin, row.pairs)
+    else:
+        outcome, note = superiority(row.difference, 1.0 if adjusted is None else adjusted)
+    open_question = outcome == "inconclusive"
+    needed = questions_needed(row.difference, row.margin) if open_question else None
+    return replace(row, outcome=outcome, note=note, needed=needed, p_adjusted=adjusted)
 
 
-def _rows(base: Run, other: Run, joined: Mapping[str, Pairing]) -> Iterator[Comparison]:
+def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> Iterator[Comparison]:
     grouped: set[str] = set()
     for group, leaves in base.groups.items():
         members = [leaf for leaf in leaves if leaf in joined]
@@ -95,45 +110,43 @@ def _rows(base: Run, other: Run, joined: Mapping[str, Pairing]) -> Iterator[Comp
         if len(members) < 2 or within_another or grouped.intersection(members):
             continue
         grouped.update(members)
-        yield _row(group, None, base, other, members, joined)
+        yield _row((group, None), base, other, {name: joined[name] for name in members}, gate)
         for member in members:
-            yield _row(member, group, base, other, [member], joined)
+            yield _row((member, group), base, other, {member: joined[member]}, gate)
     for name in joined:
         if name not in grouped:
-            yield _row(name, None, base, other, [name], joined)
+            yield _row((name, None), base, other, {name: joined[name]}, gate)
 
 
 def _row(
-    name: str,
-    member_of: str | None,
+    place: tuple[str, str | None],
     base: Run,
     other: Run,
-    tasks: Sequence[str],
     joined: Mapping[str, Pairing],
+    gate: Gate,
 ) -> Comparison:
-    pairs = tuple(found for task in tasks for found in joined[task].pairs)
-    difference = paired_difference(
-        [found.base.score for found in pairs],
-        [found.other.score for found in pairs],
-        [found.base.question_id for found in pairs],
-    )
+    """Compare the documents of one task, or of all tasks of a group, without a judgement yet."""
+    name, group = place
+    pairs = tuple(found for pairing in joined.values() for found in pairing.pairs)
+    margin = gate.margin_of(name)
+    if margin is None and group is not None:
+        margin = gate.margin_of(group)
     return Comparison(
         name=name,
-        member_of=member_of,
+        member_of=group,
         adapter=other.label,
-        metric=", ".join(dict.fromkeys(base.tasks[task].metric for task in tasks)),
-        difference=difference,
-        outcome=_outcome(difference, general=is_general(name)),
+        metric=", ".join(dict.fromkeys(base.tasks[task].metric for task in joined)),
+        kind="superiority" if margin is None else "non-inferiority",
+        margin=margin,
+        difference=paired_difference(
+            [found.base.score for found in pairs],
+            [found.other.score for found in pairs],
+            [found.base.question_id for found in pairs],
+        ),
+        p_adjusted=None,
+        outcome="inconclusive",
+        note="",
+        needed=None,
         pairs=pairs,
-        lost=tuple(lost for task in tasks for lost in joined[task].unmatched),
+        lost=tuple(lost for pairing in joined.values() for lost in pairing.unmatched),
     )
-
-
-def _outcome(difference: Difference, *, general: bool) -> Outcome:
-    if general:
-        if difference.low > -MARGIN:
-            return "held"
-        return "regressed" if difference.high < -MARGIN else "inconclusive"
-    if difference.low > 0:
-        return "improved"
-    return "regressed" if difference.high < 0 else "inconclusive"

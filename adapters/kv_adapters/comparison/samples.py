@@ -8,8 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import jsonlines
-
 from kv_tasks.errors import RunError
 
 # Headline metric and filter of tasks that log several; others: the first numeric metric.
@@ -25,8 +23,13 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 class Sample:
     """One document's score on the headline metric.
 
-    ``question_id``, ``gold_position``, ``depth`` and ``candidates`` come from tasks that have them;
-    in others every document is a question of its own.
+    ``question_id``, ``gold_position`` and ``depth`` come from tasks that have them; in others every
+    document is a question of its own. Prompts stay in their file, where :meth:`prompt` finds them.
+
+    Attributes:
+        chance: score of guessing: one over the number of choices, 0 where an answer is written.
+        length: tokens of the prompt, None where the task does not say.
+        file: where the sample's row is, ``offset`` bytes from the start.
     """
 
     task: str
@@ -40,6 +43,21 @@ class Sample:
     question: str
     answers: tuple[str, ...]
     response: str
+    chance: float
+    length: int | None
+    file: Path
+    offset: int
+
+    def row(self) -> dict[str, Any]:
+        """Return the whole row as the harness wrote it."""
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset)
+            row: dict[str, Any] = json.loads(stream.readline())
+        return row
+
+    def prompt(self) -> str:
+        """Return what the model was asked, empty where the row does not hold it."""
+        return _prompt(self.row())
 
     @property
     def key(self) -> tuple[str, int, str, str]:
@@ -69,14 +87,14 @@ def read_task(name: str, file: Path, results: Mapping[str, Any]) -> TaskRun:
         RunError: the file is empty, cut, doubled or damaged, or has no metric to compare.
     """
     rows = _rows(file)
-    first = next(rows, None)
+    _, first = next(rows, (0, None))
     if first is None:
         raise RunError(f"{file}: empty; delete it with its results and evaluate again")
     higher_is_better = results["higher_is_better"].get(name) or {}
     metric, chosen = _headline(name, first, higher_is_better, file)
     samples = [
-        _sample(name, row, metric, file)
-        for row in chain([first], rows)
+        _sample(name, row, metric, (file, offset))
+        for offset, row in chain([(0, first)], rows)
         if row.get("filter", "none") == chosen
     ]
     if not samples:
@@ -101,16 +119,26 @@ def _check_whole(samples: Sequence[Sample], expected: int, file: Path) -> None:
         )
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with jsonlines.open(file) as reader:
-            yield from reader.iter(type=dict)
-    except (jsonlines.InvalidLineError, UnicodeDecodeError) as error:
-        line = f", line {error.lineno}" if isinstance(error, jsonlines.InvalidLineError) else ""
-        raise RunError(
-            f"{file}{line}: not a JSON object; the file is cut or damaged: "
-            "delete it with its results and evaluate again"
-        ) from error
+def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield every row with its place in the file, in bytes."""
+    offset = 0
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise _damaged(file, number) from error
+            if not isinstance(row, dict):
+                raise _damaged(file, number)
+            yield offset, row
+            offset += len(line)
+
+
+def _damaged(file: Path, number: int) -> RunError:
+    return RunError(
+        f"{file}, line {number}: not a JSON object; the file is cut or damaged: "
+        "delete it with its results and evaluate again"
+    )
 
 
 def _headline(
@@ -125,7 +153,8 @@ def _headline(
     raise RunError(f"{file}: no numeric metric of which more is better; found {row.get('metrics')}")
 
 
-def _sample(task: str, row: Mapping[str, Any], metric: str, file: Path) -> Sample:
+def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, int]) -> Sample:
+    file, offset = place
     try:
         doc: Mapping[str, Any] = row["doc"] if isinstance(row["doc"], Mapping) else {}
         response, answers = row["filtered_resps"][0], doc.get("answers")
@@ -143,9 +172,14 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, file: Path) -> Sampl
             question_id=f"{task}:{row['doc_id']}" if question_id is None else str(question_id),
             gold_position=doc.get("gold_position"),
             depth=doc.get("depth"),
-            question=str(doc.get("question") or _last_line(row)),
+            question=str(doc.get("question") or _prompt(row).strip()[-300:]),
             answers=tuple(map(str, answers if isinstance(answers, list) else [row.get("target")])),
             response=response if isinstance(response, str) else json.dumps(response),
+            # Of several choices the harness keeps a log-likelihood each.
+            chance=1 / len(row["filtered_resps"]) if len(row["filtered_resps"]) > 1 else 0.0,
+            length=doc.get("length"),
+            file=file,
+            offset=offset,
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise RunError(
@@ -154,8 +188,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, file: Path) -> Sampl
         ) from error
 
 
-def _last_line(row: Mapping[str, Any]) -> str:
-    """Return the end of a prompt whose document has no question of its own."""
+def _prompt(row: Mapping[str, Any]) -> str:
     arguments = row.get("arguments")
     first = arguments.get("gen_args_0", {}) if isinstance(arguments, Mapping) else {}
-    return str(first.get("arg_0", "")).strip()[-300:]
+    return str(first.get("arg_0", ""))

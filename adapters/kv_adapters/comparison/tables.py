@@ -9,22 +9,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.verdict import Verdict, exit_code
 
 # What matters most stands first: a phone shows the left of a table.
-HEADINGS = ("task", "outcome", "change", "95 % interval", "base", "adapter", "docs", "metric")
-NUMBERS = frozenset(HEADINGS[2:7])
+HEADINGS = (
+    "task", "outcome", "change", "95 % interval", "p", "base", "adapter", "docs", "metric",
+)  # fmt: skip
+NUMBERS = frozenset(HEADINGS[2:8])
 WIDE = 110
-_COLOURS = {"improved": "green", "held": "green", "regressed": "red", "inconclusive": "yellow"}
+_COLOURS = {
+    "improved": "green", "passed": "green", "regressed": "red", "failed": "red",
+}  # fmt: skip
 
 
 def cells(row: Comparison) -> tuple[str, ...]:
     """Return a row's texts under :data:`HEADINGS`; changes are in points of 100."""
     d = row.difference
+    # Of rows of superiority the p-value that decides, after Holm's correction.
+    p_value = d.p_value if row.p_adjusted is None else row.p_adjusted
     return (
         f"  {row.name}" if row.member_of else row.name,
         row.outcome,
         f"{100 * d.difference:+.1f}",
         f"{100 * d.low:+.1f} to {100 * d.high:+.1f}",
+        "<0.001" if p_value < 0.001 else f"{p_value:.3f}",
         f"{d.base:.3f}",
         f"{d.other:.3f}",
         str(d.documents),
@@ -32,10 +40,27 @@ def cells(row: Comparison) -> tuple[str, ...]:
     )
 
 
-def screen(rows: Sequence[Comparison], *, width: int) -> Table:
+def remarks(verdict: Verdict) -> list[str]:
+    """Return what the table's top rows leave open, and how seeds differed."""
+    lines = []
+    for row in verdict.rows:
+        if row.member_of is not None:
+            continue
+        if row.note:
+            lines.append(f"{row.name}: {row.note}")
+        if row.needed:
+            lines.append(f"{row.name}: about {row.needed:,} questions would settle it")
+    for spread in verdict.seeds:
+        each = ", ".join(f"{100 * change:+.1f}" for change in spread.differences)
+        deviation = f"{100 * spread.deviation:.1f}"
+        lines.append(f"{spread.name}: seeds {each}; standard deviation {deviation} points")
+    return lines
+
+
+def screen(verdict: Verdict, *, width: int) -> Table:
     """Return the table for a terminal of ``width`` columns; a narrow one goes without metrics."""
     table = Table(
-        title=escape(f"{rows[0].adapter} against its base"),
+        title=escape(f"{verdict.adapter} against its base"),
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -45,31 +70,43 @@ def screen(rows: Sequence[Comparison], *, width: int) -> Table:
         name = heading in ("task", "metric")
         side: Literal["left", "right"] = "right" if heading in NUMBERS else "left"
         table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
-    for row in rows:
+    for row in verdict.rows:
         texts = dict(zip(HEADINGS, map(escape, cells(row)), strict=True))
-        texts["outcome"] = f"[{_COLOURS[row.outcome]}]{row.outcome}[/]"
+        texts["outcome"] = f"[{_COLOURS.get(row.outcome, 'yellow')}]{row.outcome}[/]"
         table.add_row(*(texts[heading] for heading in shown))
     return table
 
 
-def markdown(rows: Sequence[Comparison]) -> str:
-    """Return the table as GitHub Markdown."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(row) for row in rows)]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+def markdown(verdict: Verdict) -> str:
+    """Return sentence, table and remarks as GitHub Markdown."""
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(row) for row in verdict.rows)]
+    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    notes = "".join(f"- {line}\n" for line in (*remarks(verdict), *verdict.warnings))
+    return f"{verdict.sentence}\n\n{table}" + (f"\n{notes}" if notes else "")
 
 
-def as_json(rows: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Return the rows without their documents, for ``json.dumps``."""
-    return [
-        {
-            "name": row.name,
-            "member_of": row.member_of,
-            "adapter": row.adapter,
-            "metric": row.metric,
-            "outcome": row.outcome,
-            "unmatched": list(row.unmatched),
-            "lost": [asdict(lost) for lost in row.lost],
-            **asdict(row.difference),
-        }
-        for row in rows
-    ]
+def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return verdicts and rows without their documents, for ``json.dumps``."""
+    return {
+        "exit_code": exit_code(verdicts),
+        "verdicts": [
+            {
+                "adapter": verdict.adapter,
+                "gate": verdict.gate,
+                "sentence": verdict.sentence,
+                "warnings": list(verdict.warnings),
+                "seeds": [asdict(spread) for spread in verdict.seeds],
+                "rows": [_row_as_json(row) for row in verdict.rows],
+            }
+            for verdict in verdicts
+        ],
+    }
+
+
+def _row_as_json(row: Comparison) -> dict[str, Any]:
+    plain = {
+        name: getattr(row, name)
+        for name in ("name", "member_of", "metric", "kind", "margin", "outcome", "note", "needed",
+                     "p_adjusted")
+    }  # fmt: skip
+    return plain | asdict(row.difference) | {"lost": [asdict(lost) for lost in row.lost]}

@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.intervals import wilson
 from kv_adapters.comparison.samples import Sample
-from kv_adapters.comparison.statistics import wilson
 
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 BINS = 4

@@ -9,9 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kv_adapters.comparison import tables
-from kv_adapters.comparison.compare import Comparison, compare, verdict
-from kv_adapters.comparison.pairing import Pair, missing_tasks
+from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.gate import Gate
+from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.runs import Run
+from kv_adapters.comparison.verdict import Verdict, judge
 from kv_adapters.reports import figures
 from kv_adapters.reports.figures import Drawing
 from kv_tasks.files import atomic_path, write_text
@@ -30,45 +32,42 @@ class Differing:
     shown: tuple[Pair, ...]
 
 
-def write_report(base: Run, others: Sequence[Run], out: Path) -> Path:
+def write_report(base: Run, others: Sequence[Run], out: Path, gate: Gate | None = None) -> Path:
     """Write ``report.html`` and every figure as PNG and SVG into ``out``; return the page.
 
     Raises:
         RunError: the runs cannot be compared.
     """
-    compared = [compare(base, other) for other in others]
-    drawings = figures.draw_all(compared)
+    verdicts = judge(base, others, gate)
+    drawings = figures.draw_all([verdict.rows for verdict in verdicts if not verdict.seeds])
     for drawing in drawings:
         for suffix, content in ((".svg", drawing.svg), (".png", drawing.png)):
             with atomic_path(out / f"{drawing.stem}{suffix}") as draft:
                 draft.write_bytes(content)
-    write_text(out / PAGE, render(base, others, compared, drawings))
+    write_text(out / PAGE, render(base, others, verdicts, drawings))
     return out / PAGE
 
 
 def render(
     base: Run,
     others: Sequence[Run],
-    compared: Sequence[Sequence[Comparison]],
+    verdicts: Sequence[Verdict],
     drawings: Sequence[Drawing],
 ) -> str:
     """Return the page; whatever a model wrote is escaped."""
     environment = Environment(
         loader=PackageLoader("kv_adapters.reports"), autoescape=True, undefined=StrictUndefined
     )
-    lost = [str(line) for rows in compared for row in rows for line in row.lost]
-    lost += [line for other in others for line in missing_tasks(base, other)]
     return environment.get_template("report.html.j2").render(
         title=f"{', '.join(other.label for other in others)} against {base.label}",
-        verdicts=[verdict(rows) for rows in compared],
-        tables=compared,
+        verdicts=verdicts,
+        remarks=tables.remarks,
         headings=tables.HEADINGS,
         numbers=tables.NUMBERS,
         named_cells=lambda row: zip(tables.HEADINGS, tables.cells(row), strict=True),
-        warnings=list(dict.fromkeys(lost)),
         drawings=drawings,
         svg=inline,
-        differing=[block for rows in compared for block in differing(rows)],
+        differing=[block for verdict in verdicts for block in differing(verdict.rows)],
         runs=[base, *others],
     )
 

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
-from kv_adapters.comparison.compare import compare, verdict
+from kv_adapters.comparison.compare import compare
 from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.verdict import judge
 from kv_tasks.errors import MissingPackageError
 
 Write = Callable[..., Path]
@@ -41,7 +42,7 @@ def test_a_missing_package_names_the_extra_to_install(
     write_run: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = write_run("base", {1: half(0.5)})
-    for name in ("compare", "statistics"):
+    for name in ("compare", "intervals", "seeds", "statistics", "tables", "verdict"):
         monkeypatch.delitem(sys.modules, f"kv_adapters.comparison.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "statsmodels.regression.linear_model", None)
     done = CliRunner().invoke(app, ["compare", str(base), str(base)])
@@ -55,10 +56,22 @@ def test_a_folder_name_with_markup_is_printed_as_it_is(write_run: Write) -> None
     assert "lr[red]3 against its base" in done.output
 
 
+def test_the_sentence_says_what_changed_and_what_was_not_looked_at(write_run: Write) -> None:
+    base = load_run(write_run("base", {1: half(0.5), 10: half(0.1)}, {"kv": half(0.0)}))
+    tuned = load_run(write_run("tuned", {1: half(0.5), 10: half(0.1)}, {"kv": half(0.9)}))
+    (found,) = judge(base, [tuned])
+    assert found.sentence == (
+        "tuned: improved: kv (+90.0 points); inconclusive: mdqa (+0.0 points); general ability "
+        "was not evaluated (mmlu, hellaswag, gsm8k, triviaqa, nq_open)."
+    )
+    assert found.gate == "no evidence"
+
+
 def test_general_ability_that_was_evaluated_is_not_called_missing(write_run: Write) -> None:
     base = load_run(write_run("base", {}, {"hellaswag": half(0.9)}))
     worse = load_run(write_run("worse", {}, {"hellaswag": half(0.1)}))
-    assert verdict(compare(base, worse)) == "worse: regressed: hellaswag (-80.0 points)."
+    (found,) = judge(base, [worse])
+    assert found.sentence == "worse: general ability failed: hellaswag (-80.0 points)."
 
 
 def test_documents_left_out_are_named_on_the_screen_and_in_the_numbers(
@@ -68,5 +81,5 @@ def test_documents_left_out_are_named_on_the_screen_and_in_the_numbers(
     numbers = tmp_path / "c.json"
     done = CliRunner().invoke(app, ["compare", str(base), str(fewer), "--json", str(numbers)])
     assert "not compared: mdqa_01: 2 prompts only in base: 38, 39" in done.output
-    ((row,),) = json.loads(numbers.read_text())
+    ((row,),) = (verdict["rows"] for verdict in json.loads(numbers.read_text())["verdicts"])
     assert row["lost"] == [{"task": "mdqa_01", "reason": "only in base", "documents": [38, 39]}]

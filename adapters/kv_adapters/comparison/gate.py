@@ -1,0 +1,98 @@
+"""What an adapter must not lose: general ability, within a margin.
+
+A file changes the defaults::
+
+    margin: 0.01            # a share of 1; 0.01 is one point
+    tasks:                  # names of tasks or groups; a number is that task's own margin
+      mmlu:
+      gsm8k: 0.02
+
+Non-inferiority is passed when the whole 95 % interval of the difference lies above minus the
+margin (a one-sided test at 2.5 %), failed when it lies below it, and inconclusive otherwise: that
+nothing was found says nothing. A base model that does hardly better than guessing or than
+nothing cannot lose, so it is no evidence either.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kv_adapters.comparison.pairing import Pair
+from kv_adapters.comparison.statistics import Difference
+from kv_tasks.errors import UsageError
+
+GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
+Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
+LEVEL = 0.05
+
+
+class Gate(BaseModel):
+    """Tasks that are gated, and their margins as shares of 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    margin: float = Field(default=0.01, gt=0, lt=1)
+    tasks: Mapping[str, float | None] = Field(default_factory=lambda: dict.fromkeys(GENERAL))
+
+    def margin_of(self, name: str) -> float | None:
+        """Return a task's margin, None if it is not gated; groups stand for their parts."""
+        for gated, own in self.tasks.items():
+            if name == gated or name.startswith(f"{gated}_"):
+                return self.margin if own is None else own
+        return None
+
+
+def load_gate(file: Path) -> Gate:
+    """Read a gate.
+
+    Raises:
+        UsageError: naming the file and the key at fault.
+    """
+    try:
+        return Gate.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    except OSError as error:
+        raise UsageError(f"--gate {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--gate {file}: not YAML ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise UsageError(
+            f"--gate {file}: {key}: {first['msg']}; found {first['input']!r}"
+        ) from error
+
+
+def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> tuple[Outcome, str]:
+    """Return the outcome of a gated row, and why where it is not plain."""
+    if found.high < -margin:
+        return "failed", ""
+    at_floor = _at_floor(found.base, pairs)
+    if at_floor:
+        return "no evidence", at_floor
+    if found.low > -margin:
+        return "passed", ""
+    return "inconclusive", ""
+
+
+def superiority(found: Difference, adjusted: float) -> tuple[Outcome, str]:
+    """Return the outcome of a row of which more is hoped, after Holm's correction."""
+    one_side = found.low > 0 or found.high < 0
+    if adjusted < LEVEL and one_side:
+        return ("improved" if found.difference > 0 else "regressed"), ""
+    if one_side and found.p_value < LEVEL:
+        return "inconclusive", f"p = {found.p_value:.3f} alone, {adjusted:.3f} in its family"
+    return "inconclusive", ""
+
+
+def _at_floor(accuracy: float, pairs: Sequence[Pair]) -> str:
+    """Say whether a base is within two standard errors of chance or of zero."""
+    error = math.sqrt(accuracy * (1 - accuracy) / len(pairs))
+    chance = sum(pair.base.chance for pair in pairs) / len(pairs)
+    if accuracy - 2 * error > chance:
+        return ""
+    floor = f"chance ({chance:.3f})" if chance else "zero"
+    return f"the base's {accuracy:.3f} is within two standard errors of {floor}"

@@ -1,0 +1,96 @@
+"""95 % intervals of a proportion and of a paired difference; see statistics.py for the choice."""
+
+import numpy as np
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.95
+# Below this a spread of scores between 0 and 1 is rounding.
+TINY = 1e-9
+# Questions added to the estimate of the design effect.
+PRIOR = 2
+
+
+def wilson(successes: float, count: float) -> tuple[float, float]:
+    """Return the Wilson 95 % interval of a proportion; the numbers need not be whole."""
+    low, high = proportion_confint(successes, count, alpha=1 - LEVEL, method="wilson")
+    # At 0 and 1 rounding puts a limit on the wrong side of the proportion.
+    return min(float(low), successes / count), max(float(high), successes / count)
+
+
+def newcombe(
+    base: "np.ndarray", other: "np.ndarray", effective: float | None = None
+) -> tuple[float, float]:
+    """Return Newcombe's method 10 interval for ``mean(other) - mean(base)``, both of 0 and 1.
+
+    The Wilson limits of both proportions are combined as for independent samples, less
+    what the pairs share: phi, with a continuity correction where it is positive.
+
+    Args:
+        base: scores, (n,).
+        other: scores of the same documents, (n,).
+        effective: count as so many documents; None counts them all.
+    """
+    n = effective if effective is not None else float(len(base))
+    part = n / len(base)
+    both = part * ((base == 1) & (other == 1)).sum()
+    gained = part * ((base == 0) & (other == 1)).sum()
+    lost = part * ((base == 1) & (other == 0)).sum()
+    p_other, p_base = (both + gained) / n, (both + lost) / n
+    low_other, high_other = wilson(both + gained, n)
+    low_base, high_base = wilson(both + lost, n)
+    phi = _phi(both, gained, lost, n - both - gained - lost)
+    d = p_other - p_base
+
+    def reach(a: float, b: float) -> float:
+        return float(np.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b)))
+
+    low = d - reach(p_other - low_other, high_base - p_base)
+    return float(low), float(d + reach(high_other - p_other, p_base - low_base))
+
+
+def effective_documents(change: "np.ndarray", groups: "np.ndarray") -> float:
+    """Return how many independent documents tell as much as these, which share questions.
+
+    Documents over the design effect, the clustered variance over that of independent
+    documents, less what estimating it from few questions costs: (z / t)^2. Where hardly any
+    question changed, nobody knows how alike its documents are: two more, all of whose documents
+    change alike, are added for the design effect, as Agresti and Coull add to a proportion.
+
+    Args:
+        change: differences of scores, (n,).
+        groups: number of each document's question, (n,).
+    """
+    questions = int(groups.max()) + 1
+    each = len(change) / questions
+    few = float((stats.norm.ppf(0.975) / stats.t.ppf(0.975, questions - 1)) ** 2)
+    sums = np.bincount(groups, weights=change - change.mean())
+    clustered = float((sums**2).sum()) * questions / (questions - 1) + PRIOR * each**2
+    independent = float(((change - change.mean()) ** 2).sum()) + PRIOR * each
+    # Gains and losses that cancel within questions are luck, not more documents than there are.
+    return len(change) / max(1.0, clustered / independent) * few
+
+
+def clustered_t(change: "np.ndarray", groups: "np.ndarray") -> tuple[float, float, float]:
+    """Return interval and p-value of a mean whose documents share questions."""
+    fit = OLS(change, np.ones_like(change)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    low, high = fit.conf_int(alpha=1 - LEVEL)[0]
+    return float(low), float(high), float(fit.pvalues[0])
+
+
+def all_alike(change: float, questions: int) -> tuple[float, float]:
+    """Return an interval where every question changed by ``change``."""
+    reach = wilson(0, questions)[1]
+    return change - reach, change + reach
+
+
+def _phi(both: float, gained: float, lost: float, neither: float) -> float:
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    if margins < TINY:
+        return 0.0
+    product, n = both * neither - gained * lost, both + gained + lost + neither
+    # Newcombe's correction: half of n less where the product is positive, not below zero.
+    return float((max(0.0, product - n / 2) if product > 0 else product) / np.sqrt(margins))

@@ -1,0 +1,34 @@
+"""How many questions would settle what is inconclusive."""
+
+import math
+
+from statsmodels.stats.power import TTestPower
+
+from kv_adapters.comparison.intervals import LEVEL, wilson
+from kv_adapters.comparison.statistics import Difference
+
+POWER = 0.8
+# Beyond this nobody asks that many questions: the difference is as good as none.
+MOST = 1_000_000
+
+
+def questions_needed(found: Difference, margin: float | None) -> int | None:
+    """Return the questions that would give an answer with 80 % power, None beyond a million.
+
+    For superiority the difference seen is taken for the true one; for non-inferiority the
+    true difference is taken to be zero, and the question is whether the interval stays above
+    the margin. The spread between questions is the one seen; where nothing changed, Wilson's
+    limit on the share of questions that may.
+
+    Args:
+        found: what was measured.
+        margin: of non-inferiority, as a share of 1; None for superiority.
+    """
+    away = abs(found.difference) if margin is None else margin
+    spread = found.spread or math.sqrt(wilson(0, found.questions)[1])
+    if away < 1e-6 or (spread / away) ** 2 * 8 > MOST:
+        return None
+    needed = TTestPower().solve_power(
+        effect_size=away / spread, alpha=(1 - LEVEL) / 2, power=POWER, alternative="larger"
+    )
+    return math.ceil(float(needed))

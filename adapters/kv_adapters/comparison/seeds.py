@@ -1,0 +1,131 @@
+"""Several adapters of one recipe, trained with different seeds: would the next one do it, too?
+
+Questions are the same for all seeds, so a mean over both has two sources of chance. Each source
+alone gives a t interval, of the questions' means and of the seeds' means; their half-widths are
+squared and added, as Newcombe and Howe (1974, Journal of the American Statistical Association
+69:789) do for sums of independent parts. Three seeds that differ much so have two degrees of
+freedom, three that agree cost nothing. What chance moves both in is counted twice, so intervals
+are rather wide than narrow.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+from kv_adapters.comparison.compare import Comparison, judged
+from kv_adapters.comparison.intervals import LEVEL, TINY
+from kv_adapters.comparison.statistics import paired_difference
+
+# Smaller p-values are not told apart.
+SMALLEST = 1e-9
+_SEED = re.compile(r"^(?P<name>.+)-seed\d+$")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One row over the seeds of a recipe: the differences, their mean and standard deviation."""
+
+    name: str
+    differences: tuple[float, ...]
+    mean: float
+    deviation: float
+
+
+def families_of_seeds(labels: Sequence[str]) -> dict[str, list[str]]:
+    """Return recipe name to labels, for those with two seeds or more.
+
+    ``kv-train run --seeds`` names its adapters NAME-seed0, NAME-seed1 and so on.
+    """
+    found = defaultdict(list)
+    for label in labels:
+        if match := _SEED.match(label):
+            found[match["name"]].append(label)
+    return {f"{name}, {len(each)} seeds": each for name, each in found.items() if len(each) > 1}
+
+
+def pool(
+    label: str, seeds: Sequence[Sequence[Comparison]]
+) -> tuple[list[Comparison], list[Spread], list[str]]:
+    """Return rows over all seeds, the spread of each, and what could not be pooled.
+
+    Args:
+        label: of the pooled rows.
+        seeds: each seed's rows against the same base.
+    """
+    rows, spreads, warnings = [], [], []
+    for first in seeds[0]:
+        place = (first.name, first.member_of)
+        each = [row for rows_ in seeds for row in rows_ if (row.name, row.member_of) == place]
+        if len(each) < len(seeds) or len({_documents(row) for row in each}) > 1:
+            warnings.append(f"{first.name}: not pooled, the seeds answered other documents")
+            continue
+        rows.append(_pooled(label, each))
+        differences = tuple(row.difference.difference for row in each)
+        spreads.append(Spread(first.name, differences, fmean(differences), stdev(differences)))
+    return judged(rows), spreads, warnings
+
+
+def _documents(row: Comparison) -> tuple[object, ...]:
+    return tuple(pair.base.key for pair in row.pairs)
+
+
+def _pooled(label: str, each: Sequence[Comparison]) -> Comparison:
+    """Pool one row: the wider of what seeds and questions say, and what questions say alone.
+
+    The latter, on the documents of all seeds, knows how little a few changed questions prove.
+    """
+    first = each[0]
+    pairs = tuple(pair for row in each for pair in row.pairs)
+    names = [pair.base.question_id for pair in first.pairs]
+    groups = np.unique(np.asarray(names), return_inverse=True)[1]
+    changes = np.array([[p.other.score - p.base.score for p in row.pairs] for row in each])
+    # A question's share in the mean over documents, so that one with many counts as such.
+    share = (int(groups.max()) + 1) / len(names)
+    low, high, p_value = over_seeds(
+        np.array([np.bincount(groups, weights=change) * share for change in changes])
+    )
+    alone = paired_difference(
+        [pair.base.score for pair in pairs], [pair.other.score for pair in pairs], names * len(each)
+    )
+    found = replace(
+        alone,
+        low=max(-1.0, min(low, alone.low)),
+        high=min(1.0, max(high, alone.high)),
+        p_value=max(p_value, alone.p_value),
+        method=f"{len(each)} seeds and questions",
+    )
+    return replace(first, adapter=label, difference=found, pairs=pairs, lost=())
+
+
+def over_seeds(change: "np.ndarray") -> tuple[float, float, float]:
+    """Return the 95 % interval and the p-value of a mean over seeds and questions.
+
+    Args:
+        change: mean difference of each question under each seed, (seeds, questions).
+    """
+    questions = change.shape[1]
+    if questions < 2:
+        return -1.0, 1.0, 1.0
+    parts = [change.mean(axis=0), change.mean(axis=1)]
+    variances = [float(part.var(ddof=1)) / len(part) for part in parts]
+    mean = float(change.mean())
+    if sum(variances) < TINY**2:
+        return mean, mean, 1.0 if abs(mean) < TINY else 0.0
+
+    def reach(level: float) -> float:
+        quantiles = (float(stats.t.ppf(0.5 + level / 2, len(part) - 1)) for part in parts)
+        return math.sqrt(sum(t**2 * v for t, v in zip(quantiles, variances, strict=True)))
+
+    # The p-value is the level whose interval just touches zero.
+    if reach(1 - SMALLEST) < abs(mean):
+        p_value = SMALLEST
+    else:
+        p_value = 1 - float(brentq(lambda level: reach(level) - abs(mean), 0.0, 1 - SMALLEST))
+    return mean - reach(LEVEL), mean + reach(LEVEL), p_value

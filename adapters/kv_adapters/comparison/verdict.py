@@ -1,0 +1,113 @@
+"""One sentence and one gate for each adapter, and for several seeds of one recipe together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kv_adapters.comparison.compare import Comparison, compare
+from kv_adapters.comparison.gate import Gate
+from kv_adapters.comparison.pairing import missing_tasks
+from kv_adapters.comparison.runs import Run
+from kv_adapters.comparison.seeds import Spread, families_of_seeds, pool
+
+GateOutcome = Literal["passed", "failed", "inconclusive", "no evidence"]
+EXIT_CODES: dict[GateOutcome, int] = {
+    "passed": 0, "failed": 1, "inconclusive": 2, "no evidence": 2,
+}  # fmt: skip
+# What is worst is the whole's.
+_ORDER: tuple[GateOutcome, ...] = ("failed", "inconclusive", "no evidence", "passed")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one adapter.
+
+    Attributes:
+        adapter: label of its run, or of a recipe whose seeds are pooled.
+        gate: whether general ability held.
+        sentence: what changed, and what was not looked at.
+        rows: the table.
+        warnings: what was not compared, and why.
+        seeds: by row name, for pooled seeds alone: each seed's difference.
+    """
+
+    adapter: str
+    gate: GateOutcome
+    sentence: str
+    rows: tuple[Comparison, ...]
+    warnings: tuple[str, ...]
+    seeds: tuple[Spread, ...] = ()
+
+
+def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Verdict]:
+    """Compare every run with the base, and the seeds of a recipe together.
+
+    Args:
+        base: results of the base model.
+        others: results of adapters; labels ``NAME-seed0``, ``NAME-seed1`` ... are one recipe's.
+        gate: what must not be lost; None is the default.
+
+    Raises:
+        RunError: the runs cannot be compared.
+    """
+    gate = gate or Gate()
+    compared = {other.label: compare(base, other, gate) for other in others}
+    made = []
+    for other in others:
+        rows = compared[other.label]
+        lost = dict.fromkeys(str(line) for row in rows for line in row.lost)
+        warnings = (*missing_tasks(base, other), *lost)
+        made.append(_verdict(other.label, rows, warnings, gate))
+    for name, labels in families_of_seeds(list(compared)).items():
+        rows, spreads, unpooled = pool(name, [compared[label] for label in labels])
+        made.append(_verdict(name, rows, unpooled, gate, spreads))
+    return made
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """Return the worst gate's exit code: 0 passed, 1 failed, 2 not known."""
+    return EXIT_CODES[min((verdict.gate for verdict in verdicts), key=_ORDER.index)]
+
+
+def _verdict(
+    label: str,
+    rows: Sequence[Comparison],
+    warnings: Sequence[str],
+    gate: Gate,
+    seeds: Sequence[Spread] = (),
+) -> Verdict:
+    gated = [row.outcome for row in rows if row.member_of is None and row.margin is not None]
+    outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
+    sentence = _sentence(label, rows, outcome, gate)
+    return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings), tuple(seeds))
+
+
+def _sentence(label: str, rows: Sequence[Comparison], outcome: GateOutcome, gate: Gate) -> str:
+    """Say in one sentence what changed, by the table's top rows, and what nobody looked at."""
+    top = [row for row in rows if row.member_of is None]
+    parts = [
+        part
+        for name in ("improved", "regressed", "inconclusive")
+        if (part := _named(name, [row for row in top if row.margin is None]))
+    ]
+    gated = [row for row in top if row.margin is not None]
+    if not gated:
+        parts.append(f"general ability was not evaluated ({', '.join(gate.tasks)})")
+    elif outcome == "passed":
+        parts.append(f"general ability held: {_list(gated)}")
+    else:
+        parts += [
+            f"general ability {part}"
+            for name in ("failed", "inconclusive", "no evidence", "passed")
+            if (part := _named(name, gated))
+        ]
+    return f"{label}: {'; '.join(parts)}."
+
+
+def _named(outcome: str, rows: Sequence[Comparison]) -> str:
+    found = [row for row in rows if row.outcome == outcome]
+    return f"{outcome}: {_list(found)}" if found else ""
+
+
+def _list(rows: Sequence[Comparison]) -> str:
+    return ", ".join(f"{row.name} ({100 * row.difference.difference:+.1f} points)" for row in rows)

@@ -1,0 +1,143 @@
+"""General ability: held, lost, not known, or not to be known."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kv_adapters.comparison.compare import compare
+from kv_adapters.comparison.gate import Gate, load_gate
+from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.verdict import exit_code, judge
+from kv_tasks.errors import UsageError
+
+Write = Callable[..., Path]
+MANY = 20_000
+
+
+def outcome(write: Write, base: list[float], other: list[float], **gate: object) -> str:
+    one = load_run(write("base", {}, {"nq_open": base}))
+    two = load_run(write("other", {}, {"nq_open": other}))
+    (row,) = compare(one, two, Gate(**gate))  # type: ignore[arg-type]
+    return row.outcome
+
+
+def test_sixty_documents_without_a_change_are_inconclusive_and_say_how_many_it_takes(
+    write_run: Write,
+) -> None:
+    same = [1.0, 0.0] * 30
+    base = load_run(write_run("base", {}, {"nq_open": same}))
+    (found,) = judge(base, [load_run(write_run("same", {}, {"nq_open": same}))])
+    (row,) = found.rows
+    assert (row.outcome, found.gate) == ("inconclusive", "inconclusive")
+    assert row.needed is not None
+    assert 1_000 < row.needed < 20_000
+
+
+def test_many_documents_without_a_change_pass(write_run: Write) -> None:
+    assert outcome(write_run, [1.0, 0.0] * MANY, [1.0, 0.0] * MANY) == "passed"
+
+
+def test_a_loss_beyond_the_margin_fails_and_a_wider_margin_lets_it_pass(write_run: Write) -> None:
+    base, other = [1.0, 0.0] * 4_000, [1.0, 0.0] * 3_800 + [0.0] * 400
+    assert outcome(write_run, base, other) == "failed"
+
+
+def test_the_margin_of_a_task_is_its_own(write_run: Write) -> None:
+    base, other = [1.0, 0.0] * 4_000, [1.0, 0.0] * 3_800 + [0.0] * 400
+    assert outcome(write_run, base, other, tasks={"nq_open": 0.05}) == "passed"
+
+
+def test_a_gain_passes_without_being_called_improved(write_run: Write) -> None:
+    assert outcome(write_run, [1.0, 0.0] * 100, [1.0] * 200) == "passed"
+
+
+@pytest.mark.parametrize("right", [0, 1, 3])
+def test_a_base_near_zero_is_no_evidence(write_run: Write, right: int) -> None:
+    scores = [1.0] * right + [0.0] * (MANY - right)
+    assert outcome(write_run, scores, scores) == "no evidence"
+
+
+def test_a_base_near_chance_is_no_evidence(write_run: Write) -> None:
+    right = [1.0] * 255 + [0.0] * 745
+    folders = [write_run(name, {}, {"mmlu_law": right * 20}) for name in ("base", "same")]
+    for folder in folders:
+        (file,) = folder.glob("samples_*")
+        choices = json.dumps([[-1.0, False]] * 4)
+        file.write_text(file.read_text().replace('["Ada"], "filter"', f'{choices}, "filter"')
+                        .replace('["Bob"], "filter"', f'{choices}, "filter"'))  # fmt: skip
+    base, same = map(load_run, folders)
+    (row,) = compare(base, same)
+    assert row.outcome == "no evidence"
+    assert row.note == "the base's 0.255 is within two standard errors of chance (0.250)"
+
+
+def test_the_worst_row_decides_over_all_adapters(write_run: Write) -> None:
+    good, few = [1.0, 0.0] * MANY, [1.0, 0.0] * 30
+    base = load_run(write_run("base", {}, {"nq_open": good, "gsm8k": few}))
+    same = load_run(write_run("same", {}, {"nq_open": good, "gsm8k": few}))
+    worse = load_run(write_run("worse", {}, {"nq_open": good, "gsm8k": [0.0] * 60}))
+    found = judge(base, [same, worse])
+    assert [verdict.gate for verdict in found] == ["inconclusive", "failed"]
+    assert (exit_code(found), exit_code(found[:1])) == (1, 2)
+
+
+def test_members_of_a_gated_group_are_gated_like_it() -> None:
+    gate = Gate(tasks={"mmlu": 0.02})
+    assert gate.margin_of("mmlu") == gate.margin_of("mmlu_law") == 0.02
+    assert gate.margin_of("hellaswag") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("margin: 2", "margin: .*less than 1.*found 2"),
+        ("margins: 0.1", "margins: .*not permitted"),
+        ("tasks: {mmlu: high}", "tasks.mmlu: .*found 'high'"),
+        ("tasks: [", "not YAML"),
+    ],
+)
+def test_a_wrong_gate_file_is_named_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_gate(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_gate_file_names_its_tasks_and_margins(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("margin: 0.02\ntasks:\n  mmlu:\n  my_task: 0.005\n")
+    gate = load_gate(file)
+    assert (gate.margin_of("mmlu"), gate.margin_of("my_task")) == (0.02, 0.005)
+    assert gate.margin_of("gsm8k") is None
+
+
+def code(*arguments: object) -> int:
+    """Run the command as a CI job would."""
+    command = [sys.executable, "-m", "kv_adapters.cli", "compare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, env=os.environ, check=False).returncode
+
+
+def test_exit_codes_tell_ci_what_to_do(write_run: Write, tmp_path: Path) -> None:
+    good, few = [1.0, 0.0] * MANY, [1.0, 0.0] * 30
+    base, same = (write_run(name, {}, {"nq_open": good}) for name in ("base", "same"))
+    worse = write_run("worse", {}, {"nq_open": [0.0] * 2 * MANY})
+    little, less = (write_run(name, {}, {"nq_open": few}) for name in ("little", "less"))
+    other = write_run("other", {1: [1.0, 0.0]})
+    assert code(base, same) == 0
+    assert code(base, worse) == 1
+    assert code(little, less) == 2
+    assert code(other, other) == 2
+    assert code(base, other) == 3
+    assert code(base, tmp_path / "absent") == 3
+    assert code(base) == 3
+    assert code(base, same, "--no-such-flag") == 3
+    (file,) = same.glob("samples_*")
+    file.unlink()
+    file.mkdir()
+    assert code(base, same) == 3
