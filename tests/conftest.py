@@ -34,11 +34,12 @@ def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _refuse_skip(report: Any) -> None:
-    """On CI everything that a test needs is there, except a GPU: a skip is a failure."""
+    """On CI everything that a test needs is there, except hardware and a browser."""
     reason = str(report.longrepr)
-    if os.environ.get("CI") and report.skipped and "GPU" not in reason:
+    missing = any(name in reason for name in ("GPU", "Chromium"))
+    if os.environ.get("CI") and report.skipped and not missing:
         report.outcome = "failed"
-        report.longrepr = f"skipped on CI, where only a missing GPU is a reason: {reason}"
+        report.longrepr = f"skipped on CI, where only a GPU or Chromium may be missing: {reason}"
 
 
 @pytest.hookimpl(wrapper=True)

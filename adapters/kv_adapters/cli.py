@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import typer
 
 from kv_adapters.comparison.commands import compare_command
-from kv_adapters.reports.commands import report_command
+from kv_adapters.reports.commands import card_command, report_command
 from kv_tasks import console
 from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE
 
 app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
 app.command("compare")(compare_command)
 app.command("report")(report_command)
+app.command("card")(card_command)
 
 
 @app.command()

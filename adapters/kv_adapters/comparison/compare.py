@@ -84,21 +84,22 @@ def compare(base: Run, other: Run, gate: Gate | None = None) -> list[Comparison]
 
 def judged(rows: Sequence[Comparison]) -> list[Comparison]:
     """Give every row its outcome; rows of superiority need their families."""
-    adjusted: dict[int, float] = {}
+    adjusted: dict[int, tuple[float, int]] = {}
     for family in dict.fromkeys(row.member_of for row in rows if row.margin is None):
         places = [n for n, row in enumerate(rows) if row.margin is None and row.member_of == family]
         p_values = [rows[n].difference.p_value for n in places]
-        adjusted |= zip(places, map(float, multipletests(p_values, method="holm")[1]), strict=True)
-    return [_outcome(row, adjusted.get(n)) for n, row in enumerate(rows)]
+        found = multipletests(p_values, method="holm")[1]
+        adjusted |= {n: (float(p), len(places)) for n, p in zip(places, found, strict=True)}
+    return [_outcome(row, *adjusted.get(n, (None, 1))) for n, row in enumerate(rows)]
 
 
-def _outcome(row: Comparison, adjusted: float | None) -> Comparison:
+def _outcome(row: Comparison, adjusted: float | None, family: int) -> Comparison:
     if row.margin is not None:
         outcome, note = non_inferiority(row.difference, row.margin, row.pairs)
     else:
         outcome, note = superiority(row.difference, 1.0 if adjusted is None else adjusted)
     open_question = outcome == "inconclusive"
-    needed = questions_needed(row.difference, row.margin) if open_question else None
+    needed = questions_needed(row.difference, row.margin, family) if open_question else None
     return replace(row, outcome=outcome, note=note, needed=needed, p_adjusted=adjusted)
 
 

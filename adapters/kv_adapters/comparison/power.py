@@ -12,7 +12,7 @@ POWER = 0.8
 MOST = 1_000_000
 
 
-def questions_needed(found: Difference, margin: float | None) -> int | None:
+def questions_needed(found: Difference, margin: float | None, family: int = 1) -> int | None:
     """Return the questions that would give an answer with 80 % power, None beyond a million.
 
     For superiority the difference seen is taken for the true one; for non-inferiority the
@@ -23,12 +23,13 @@ def questions_needed(found: Difference, margin: float | None) -> int | None:
     Args:
         found: what was measured.
         margin: of non-inferiority, as a share of 1; None for superiority.
+        family: rows that Holm's correction counts with this one; the strictest share is asked for.
     """
     away = abs(found.difference) if margin is None else margin
     spread = found.spread or math.sqrt(wilson(0, found.questions)[1])
     if away < 1e-6 or (spread / away) ** 2 * 8 > MOST:
         return None
     needed = TTestPower().solve_power(
-        effect_size=away / spread, alpha=(1 - LEVEL) / 2, power=POWER, alternative="larger"
+        effect_size=away / spread, alpha=(1 - LEVEL) / 2 / family, power=POWER, alternative="larger"
     )
     return math.ceil(float(needed))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kv_adapters.comparison.provenance import provenance
 from kv_adapters.comparison.samples import TaskRun, read_task
 from kv_tasks.errors import RunError
 
@@ -75,7 +76,7 @@ def load_run(folder: Path) -> Run:
         folder=place,
         tasks=tasks,
         groups=groups,
-        provenance=_provenance(counting),
+        provenance=provenance(counting),
         without_samples=tuple(name for name in newest if name not in tasks),
     )
 
@@ -131,34 +132,3 @@ def _groups(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
                 yield child
 
     return {name: tuple(leaves(name)) for name, below in children.items() if below}
-
-
-def _provenance(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return settings by name; where evaluations differ, every value there was."""
-    found: dict[str, dict[str, None]] = {}
-    for results in evaluations.values():
-        for name, value in _settings(results).items():
-            found.setdefault(name, {})[value] = None
-    dates = list(dict.fromkeys([min(evaluations), max(evaluations)]))
-    seconds = sum(
-        float(results.get("total_evaluation_time_seconds") or 0) for results in evaluations.values()
-    )
-    return {name: " | ".join(values) for name, values in found.items()} | {
-        "evaluated": " to ".join(dates),
-        "evaluation time": f"{seconds:.0f} seconds",
-    }
-
-
-def _settings(results: Mapping[str, Any]) -> dict[str, str]:
-    config = results["config"]
-    found = {
-        "model": config.get("model"),
-        "model arguments": config.get("model_args"),
-        "chat template": "yes" if results.get("chat_template") else "no",
-        "limit": config.get("limit") or "none",
-        "seeds": f"{config.get('random_seed')}, few-shot {config.get('fewshot_seed')}",
-        "lm_eval": results.get("lm_eval_version"),
-        "transformers": results.get("transformers_version"),
-        "task hashes": results.get("task_hashes"),
-    }
-    return {name: str(value) for name, value in found.items() if value is not None}

@@ -28,6 +28,7 @@ class Sample:
 
     Attributes:
         chance: score of guessing: one over the number of choices, 0 where an answer is written.
+        refused: 1.0 for an answer that says nothing to the question, None where nobody looked.
         length: tokens of the prompt, None where the task does not say.
         file: where the sample's row is, ``offset`` bytes from the start.
     """
@@ -44,6 +45,7 @@ class Sample:
     answers: tuple[str, ...]
     response: str
     chance: float
+    refused: float | None
     length: int | None
     file: Path
     offset: int
@@ -177,6 +179,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             response=response if isinstance(response, str) else json.dumps(response),
             # Of several choices the harness keeps a log-likelihood each.
             chance=1 / len(row["filtered_resps"]) if len(row["filtered_resps"]) > 1 else 0.0,
+            refused=row.get("other"),
             length=doc.get("length"),
             file=file,
             offset=offset,

@@ -38,15 +38,15 @@ class Spread:
     deviation: float
 
 
-def families_of_seeds(labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return recipe name to labels, for those with two seeds or more.
+def families_of_seeds(labels: Sequence[str]) -> dict[str, list[int]]:
+    """Return recipe name to its labels' places, for those with two seeds or more.
 
     ``kv-train run --seeds`` names its adapters NAME-seed0, NAME-seed1 and so on.
     """
     found = defaultdict(list)
-    for label in labels:
+    for place, label in enumerate(labels):
         if match := _SEED.match(label):
-            found[match["name"]].append(label)
+            found[match["name"]].append(place)
     return {f"{name}, {len(each)} seeds": each for name, each in found.items() if len(each) > 1}
 
 

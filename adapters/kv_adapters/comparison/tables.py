@@ -1,5 +1,6 @@
 """The comparison as a table on the screen, as Markdown, and as JSON."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
@@ -17,6 +18,8 @@ HEADINGS = (
 )  # fmt: skip
 NUMBERS = frozenset(HEADINGS[2:8])
 WIDE = 110
+# A group of more members than this, such as MMLU, stands for them where people read.
+MEMBERS = 12
 _COLOURS = {
     "improved": "green", "passed": "green", "regressed": "red", "failed": "red",
 }  # fmt: skip
@@ -40,12 +43,21 @@ def cells(row: Comparison) -> tuple[str, ...]:
     )
 
 
+def readable(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return rows without the members of large groups, which JSON holds."""
+    members = Counter(row.member_of for row in rows)
+    return [row for row in rows if row.member_of is None or members[row.member_of] <= MEMBERS]
+
+
 def remarks(verdict: Verdict) -> list[str]:
     """Return what the table's top rows leave open, and how seeds differed."""
     lines = []
+    members = Counter(row.member_of for row in verdict.rows)
     for row in verdict.rows:
         if row.member_of is not None:
             continue
+        if members[row.name] > MEMBERS:
+            lines.append(f"{row.name}: its {members[row.name]} tasks are not listed; --json does")
         if row.note:
             lines.append(f"{row.name}: {row.note}")
         if row.needed:
@@ -70,7 +82,7 @@ def screen(verdict: Verdict, *, width: int) -> Table:
         name = heading in ("task", "metric")
         side: Literal["left", "right"] = "right" if heading in NUMBERS else "left"
         table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
-    for row in verdict.rows:
+    for row in readable(verdict.rows):
         texts = dict(zip(HEADINGS, map(escape, cells(row)), strict=True))
         texts["outcome"] = f"[{_COLOURS.get(row.outcome, 'yellow')}]{row.outcome}[/]"
         table.add_row(*(texts[heading] for heading in shown))
@@ -79,7 +91,11 @@ def screen(verdict: Verdict, *, width: int) -> Table:
 
 def markdown(verdict: Verdict) -> str:
     """Return sentence, table and remarks as GitHub Markdown."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(row) for row in verdict.rows)]
+    lines = [
+        HEADINGS,
+        tuple("---" for _ in HEADINGS),
+        *(cells(row) for row in readable(verdict.rows)),
+    ]
     table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     notes = "".join(f"- {line}\n" for line in (*remarks(verdict), *verdict.warnings))
     return f"{verdict.sentence}\n\n{table}" + (f"\n{notes}" if notes else "")

@@ -51,15 +51,14 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
         RunError: the runs cannot be compared.
     """
     gate = gate or Gate()
-    compared = {other.label: compare(base, other, gate) for other in others}
+    compared = [compare(base, other, gate) for other in others]
     made = []
-    for other in others:
-        rows = compared[other.label]
+    for other, rows in zip(others, compared, strict=True):
         lost = dict.fromkeys(str(line) for row in rows for line in row.lost)
         warnings = (*missing_tasks(base, other), *lost)
         made.append(_verdict(other.label, rows, warnings, gate))
-    for name, labels in families_of_seeds(list(compared)).items():
-        rows, spreads, unpooled = pool(name, [compared[label] for label in labels])
+    for name, places in families_of_seeds([other.label for other in others]).items():
+        rows, spreads, unpooled = pool(name, [compared[place] for place in places])
         made.append(_verdict(name, rows, unpooled, gate, spreads))
     return made
 

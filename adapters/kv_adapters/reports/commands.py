@@ -1,4 +1,4 @@
-"""``kv-adapters report``."""
+"""``kv-adapters report`` and ``kv-adapters card``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,9 @@ def report_command(
     runs: Others,
     out: Annotated[Path, typer.Option(help="Folder for report.html and its figures.")],
     gate_file: GateFile = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Set the paper's numbers beside.")
+    ] = False,
 ) -> None:
     """Draw what changed: one HTML page that needs no network, and its figures as PNG and SVG."""
     with console.requires("report"):
@@ -23,5 +26,22 @@ def report_command(
 
     gate = load_gate(gate_file) if gate_file else None
     reference, *others = load_runs([base, *runs])
-    page = write_report(reference, others, out, gate)
+    page = write_report(reference, others, out, gate, beside=published)
     console.out.print(str(page), markup=False)
+
+
+def card_command(
+    adapter: Annotated[Path, typer.Argument(help="Adapter folder whose README.md is filled.")],
+    base: Base,
+    run: Annotated[Path, typer.Argument(help="Results folder of the adapter.")],
+    gate_file: GateFile = None,
+) -> None:
+    """Fill an adapter's model card with table, figure and the hub's metadata."""
+    with console.requires("report"):
+        from kv_adapters.comparison.gate import load_gate
+        from kv_adapters.reports.card import write_card
+    from kv_adapters.comparison.runs import load_runs
+
+    gate = load_gate(gate_file) if gate_file else None
+    reference, other = load_runs([base, run])
+    console.out.print(str(write_card(adapter, reference, other, gate)), markup=False)

@@ -1,50 +1,59 @@
-"""One self-contained page: verdict, table, curves, the documents that changed, provenance."""
+"""One self-contained page: verdict, table, figures, the documents that changed, provenance."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kv_adapters.comparison import tables
-from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.gate import Gate
-from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.verdict import Verdict, judge
-from kv_adapters.reports import figures
-from kv_adapters.reports.figures import Drawing
+from kv_adapters.reports import changes, published
+from kv_adapters.reports.figures import draw_all
+from kv_adapters.reports.figures.scene import Drawing, Scene
 from kv_tasks.files import atomic_path, write_text
 
 PAGE = "report.html"
-SHOWN = 50
 
 
-@dataclass(frozen=True)
-class Differing:
-    """Documents of one row that one model got right and the other did not."""
+def write_report(
+    base: Run,
+    others: Sequence[Run],
+    out: Path,
+    gate: Gate | None = None,
+    *,
+    beside: bool = False,
+) -> Path:
+    """Write ``report.html``, every figure as PNG and SVG, and ``changed.jsonl``.
 
-    title: str
-    adapter: str
-    total: int
-    shown: tuple[Pair, ...]
+    Args:
+        base: results of the base model.
+        others: results of adapters.
+        out: folder, made if need be.
+        gate: what must not be lost; None is the default.
+        beside: whether to set the paper's published numbers beside.
 
-
-def write_report(base: Run, others: Sequence[Run], out: Path, gate: Gate | None = None) -> Path:
-    """Write ``report.html`` and every figure as PNG and SVG into ``out``; return the page.
+    Returns:
+        The page.
 
     Raises:
         RunError: the runs cannot be compared.
     """
     verdicts = judge(base, others, gate)
-    drawings = figures.draw_all([verdict.rows for verdict in verdicts if not verdict.seeds])
+    single = [verdict for verdict in verdicts if not verdict.seeds]
+    drawings = draw_all(Scene(base, single, beside))
     for drawing in drawings:
         for suffix, content in ((".svg", drawing.svg), (".png", drawing.png)):
             with atomic_path(out / f"{drawing.stem}{suffix}") as draft:
                 draft.write_bytes(content)
-    write_text(out / PAGE, render(base, others, verdicts, drawings))
+    changes.write_changes(single, out)
+    write_text(out / PAGE, render(base, others, verdicts, drawings, beside=beside))
     return out / PAGE
 
 
@@ -53,22 +62,38 @@ def render(
     others: Sequence[Run],
     verdicts: Sequence[Verdict],
     drawings: Sequence[Drawing],
+    *,
+    beside: bool = False,
 ) -> str:
-    """Return the page; whatever a model wrote is escaped."""
+    """Return the page; whatever a model wrote is escaped, and no script but the page's own runs."""
     environment = Environment(
-        loader=PackageLoader("kv_adapters.reports"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("kv_adapters.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    templates = files("kv_adapters.reports") / "templates"
+    script = (templates / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         title=f"{', '.join(other.label for other in others)} against {base.label}",
+        style=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=_hash(script),
         verdicts=verdicts,
         remarks=tables.remarks,
+        readable=tables.readable,
+        large=tables.MEMBERS,
         headings=tables.HEADINGS,
         numbers=tables.NUMBERS,
         named_cells=lambda row: zip(tables.HEADINGS, tables.cells(row), strict=True),
         drawings=drawings,
         svg=inline,
-        differing=[block for verdict in verdicts for block in differing(verdict.rows)],
+        blocks=changes.blocks([verdict for verdict in verdicts if not verdict.seeds]),
+        answer_length=changes.ANSWER,
+        changed_file=changes.FILE,
         runs=[base, *others],
+        published=published if beside else None,
     )
 
 
@@ -83,18 +108,6 @@ def inline(drawing: Drawing) -> Markup:
     return Markup(svg)
 
 
-def differing(rows: Sequence[Comparison]) -> list[Differing]:
-    """Return, for each top row, what became right and what became wrong."""
-    blocks = []
-    for row in rows:
-        if row.member_of is not None:
-            continue
-        gained = [pair for pair in row.pairs if pair.other.score > pair.base.score]
-        lost = [pair for pair in row.pairs if pair.other.score < pair.base.score]
-        for title, pairs in (("became right", gained), ("became wrong", lost)):
-            if pairs:
-                shown = tuple(pairs[:SHOWN])
-                blocks.append(
-                    Differing(f"{row.adapter}: {row.name}, {title}", row.adapter, len(pairs), shown)
-                )
-    return blocks
+def _hash(script: str) -> str:
+    """Return what the page's policy knows its script by."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

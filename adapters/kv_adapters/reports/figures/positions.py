@@ -1,0 +1,102 @@
+"""Accuracy by the gold document's position, or by depth, between what bounds it."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.samples import Sample
+from kv_adapters.reports.figures.scene import (
+    Drawing,
+    Point,
+    Scene,
+    curve,
+    finish,
+    models,
+    points,
+    tidy,
+)
+
+Place = Callable[[Sample], float]
+BINS = 4
+# More positions than this are drawn by depth.
+MANY = 10
+# What the base knows without a document, and with the gold one alone.
+BOUNDS = {"mdqa_closedbook": "closed-book", "mdqa_oracle": "oracle"}
+
+
+def draw(scene: Scene) -> list[Drawing]:
+    """Draw a figure for each group or lone task whose documents have positions."""
+    drawings = []
+    for found in scene.by_name().values():
+        positions = {pair.base.gold_position for row in found for pair in row.pairs}
+        if None not in positions and len(positions) > 1:
+            drawings.append(_draw(scene, found, by_depth if len(positions) > MANY else by_position))
+    return drawings
+
+
+def by_depth(sample: Sample) -> float:
+    """Return the middle of the quarter of the prompt that a sample's gold stands in."""
+    return (min(int((sample.depth or 0.0) * BINS), BINS - 1) + 0.5) / BINS
+
+
+def by_position(sample: Sample) -> float:
+    """Return the place of a sample's gold document, from 1."""
+    return float(sample.gold_position or 0)
+
+
+def bounds(scene: Scene, row: Comparison) -> dict[str, float]:
+    """Return the base's accuracy without a document and with the gold one alone, where known."""
+    if not row.name.startswith("mdqa_pos") or "synth" in row.name:
+        return {}
+    return {
+        label: fmean(sample.score for sample in scene.base.tasks[task].samples)
+        for task, label in BOUNDS.items()
+        if task in scene.base.tasks
+    }
+
+
+def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    curves = [(label, points(samples, place)) for label, samples in models(rows)]
+    for number, (label, drawn) in enumerate(curves):
+        curve(axes, label, drawn, number, "--" if number == 0 else "-")
+    found = bounds(scene, rows[0])
+    for label, height in found.items():
+        axes.axhline(height, color="#555555", linestyle=":", linewidth=1)
+        axes.annotate(
+            f"base, {label}", (1, height), (-2, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", va="bottom", fontsize=8, color="#555555",
+        )  # fmt: skip
+    _label_axes(axes, rows[0], curves[0][1], place)
+    where = "depth of the needle" if place is by_depth else "position of the gold document"
+    described = "; ".join(
+        f"{label}: " + ", ".join(f"{point.mean:.2f} at {point.x:g}" for point in drawn)
+        for label, drawn in curves
+    )
+    lines = "".join(f"; base, {label}: {height:.2f}" for label, height in found.items())
+    return finish(
+        figure,
+        rows[0].name,
+        f"{rows[0].name}: {rows[0].metric} by {where}. Bands are 95 % Wilson intervals.",
+        f"{rows[0].metric} by {where}. {described}{lines}.",
+    )
+
+
+def _label_axes(axes: Axes, row: Comparison, drawn: Sequence[Point], place: Place) -> None:
+    counts = sorted({point.documents for point in drawn})
+    each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    axes.set_title(f"{row.name} ({each} documents a point)", loc="left", fontsize=11)
+    axes.set_ylabel(row.metric)
+    axes.set_ylim(-0.02, 1.02)
+    if place is by_depth:
+        axes.set_xlabel("depth of the needle in the prompt")
+        axes.set_xlim(0, 1)
+        axes.set_xticks([n / BINS for n in range(BINS + 1)])
+    else:
+        axes.set_xlabel("position of the gold document")
+        axes.set_xticks([point.x for point in drawn], [f"{point.x:g}" for point in drawn])
+    tidy(axes)

@@ -1,0 +1,139 @@
+"""What every figure is drawn from, and the style that all share.
+
+Base and adapters have the same colours throughout, Okabe and Ito's, which colour-blind readers can
+tell apart, and markers of their own.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from statistics import fmean
+from typing import TypeVar
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.intervals import wilson
+from kv_adapters.comparison.runs import Run
+from kv_adapters.comparison.samples import Sample
+from kv_adapters.comparison.verdict import Verdict
+
+COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+MARKERS = "os^Dv*"
+# Three labels of more characters than this do not fit beside each other.
+LONG_LABEL = 22
+# The same data gives the same bytes.
+matplotlib.rcParams["svg.hashsalt"] = "kv-adapters"
+# A dollar sign in a folder's name is not the start of a formula.
+matplotlib.rcParams["text.parse_math"] = False
+
+X = TypeVar("X", int, float)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What was compared.
+
+    Attributes:
+        base: results of the base model.
+        verdicts: one a run; pooled seeds are not drawn.
+        published: whether to set the paper's numbers beside.
+    """
+
+    base: Run
+    verdicts: Sequence[Verdict]
+    published: bool = False
+
+    def by_name(self) -> dict[str, list[Comparison]]:
+        """Return the top rows of all adapters by task or group."""
+        found: dict[str, list[Comparison]] = defaultdict(list)
+        for verdict in self.verdicts:
+            for row in verdict.rows:
+                if row.member_of is None:
+                    found[row.name].append(row)
+        return found
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure: file stem, caption, alternative text, and its bytes."""
+
+    stem: str
+    caption: str
+    alternative: str
+    svg: bytes
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Point:
+    """Mean score of some documents at ``x``, with its Wilson interval."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+    documents: int
+
+
+def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
+    """Return label and samples of the base and of every adapter, in the colours' order."""
+    # Pairs, not a dictionary: nothing forbids two runs of one name.
+    first = "reference" if any(row.adapter == "base" for row in rows) else "base"
+    others = [(row.adapter, [pair.other for pair in row.pairs]) for row in rows]
+    return [(first, [pair.base for pair in rows[0].pairs]), *others]
+
+
+def points(samples: Iterable[Sample], place: Callable[[Sample], float | None]) -> list[Point]:
+    """Return mean scores by where ``place`` puts a sample; None leaves it out."""
+    scores: Mapping[float, list[float]] = defaultdict(list)
+    for sample in samples:
+        if (x := place(sample)) is not None:
+            scores[x].append(sample.score)
+    return [
+        Point(x, fmean(found), *wilson(sum(found), len(found)), len(found))
+        for x, found in sorted(scores.items())
+    ]
+
+
+def curve(axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-") -> None:
+    """Draw one model's points, joined, with the band of their intervals."""
+    x = [point.x for point in drawn]
+    colour = COLOURS[number % len(COLOURS)]
+    axes.fill_between(
+        x, [p.low for p in drawn], [p.high for p in drawn], color=colour, alpha=0.15, linewidth=0
+    )
+    axes.plot(
+        x, [p.mean for p in drawn], color=colour, linestyle=style, linewidth=1.8, markersize=5,
+        marker=MARKERS[number % len(MARKERS)], label=label,
+    )  # fmt: skip
+
+
+def tidy(axes: Axes, *, legend: bool = True) -> None:
+    """Take away what carries no data, and put the legend below."""
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if not legend:
+        return
+    labels = axes.get_legend_handles_labels()[1]
+    columns = 3 if max(map(len, labels)) <= LONG_LABEL else 1
+    axes.legend(frameon=False, loc="upper center", ncols=columns, bbox_to_anchor=(0.5, -0.2))
+
+
+def finish(figure: Figure, stem: str, caption: str, alternative: str) -> Drawing:
+    """Render a figure in both forms."""
+    safe = re.sub(r"[^\w.-]+", "-", stem)
+    return Drawing(safe, caption, alternative, _render(figure, "svg"), _render(figure, "png"))
+
+
+def _render(figure: Figure, form: str) -> bytes:
+    stream = BytesIO()
+    metadata = {"Date": None} if form == "svg" else {"Software": None}
+    figure.savefig(stream, format=form, dpi=150, metadata=metadata)
+    return stream.getvalue()

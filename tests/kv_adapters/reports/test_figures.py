@@ -1,0 +1,71 @@
+"""Every family of tasks has its figure, and the figure says its numbers in words."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kv_adapters.comparison.runs import load_run, load_runs
+from kv_adapters.comparison.verdict import judge
+from kv_adapters.reports.figures import draw_all
+from kv_adapters.reports.figures.scene import Drawing, Scene
+
+Write = Callable[..., list[Path]]
+
+
+@pytest.fixture(scope="module")
+def drawings(write_models: Write) -> dict[str, Drawing]:
+    base, *others = load_runs(write_models())
+    scene = Scene(base, judge(base, others), published=True)
+    return {drawing.stem: drawing for drawing in draw_all(scene)}
+
+
+def test_every_family_has_a_figure(drawings: dict[str, Drawing]) -> None:
+    assert set(drawings) == {
+        "mdqa_pos", "kv_simple_4k", "kv_simple_8k", "kv_simple_16k", "kv_simple_32k",
+        "kv_simple-depth-length", "flenqa-by-length", "general-ability",
+    }  # fmt: skip
+
+
+def test_position_curves_stand_between_closed_book_and_oracle(
+    drawings: dict[str, Drawing],
+) -> None:
+    words = drawings["mdqa_pos"].alternative
+    assert re.search(r"base, closed-book: 0\.\d\d; base, oracle: 0\.\d\d", words)
+    for label in ("base", "simple-template", "simple", "mdqa"):
+        assert re.search(rf"{label}: \d\.\d\d at 1, ", words)
+
+
+def test_heat_maps_are_ordered_by_length_not_by_name(drawings: dict[str, Drawing]) -> None:
+    words = drawings["kv_simple-depth-length"].alternative
+    places = [words.index(f"{size} in part 1") for size in ("4k", "8k", "16k", "32k")]
+    assert places == sorted(places)
+
+
+def test_reasoning_has_both_ways_and_the_refused_rate(drawings: dict[str, Drawing]) -> None:
+    words = drawings["flenqa-by-length"].alternative
+    for part in ("accuracy, base: ", "accuracy, base, chain of thought: ",
+                 "refused or unreadable, mdqa: 0.00 at 250"):  # fmt: skip
+        assert part in words
+
+
+def test_general_ability_says_change_interval_and_outcome(drawings: dict[str, Drawing]) -> None:
+    words = drawings["general-ability"].alternative
+    assert re.search(r"mmlu, mdqa: [+-]\d+\.\d points, .* to .*, (failed|inconclusive)", words)
+    assert "hellaswag, simple" in words
+
+
+def test_no_figure_holds_a_picture_that_the_pages_policy_would_block(
+    drawings: dict[str, Drawing],
+) -> None:
+    assert not any(b"<image" in drawing.svg for drawing in drawings.values())
+
+
+def test_runs_without_positions_lengths_or_margins_draw_nothing(
+    write_run: Callable[..., Path],
+) -> None:
+    base, other = (
+        load_run(write_run(name, {}, {"lone": [1.0, 0.0]})) for name in ("base", "other")
+    )
+    assert draw_all(Scene(base, judge(base, [other]))) == []
