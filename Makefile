@@ -1,5 +1,6 @@
 # make demo   the whole loop on a real model        make test   the whole test suite
-# make check  what CI runs: lint, types, tests      make clean  remove the environment
+# make check  what CI runs: lint, types, tests      make results  RESULTS.md from the kept runs
+# make clean  remove the environment
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -8,7 +9,7 @@ export PYTHON VENV TORCH_SPEC
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test lint types check clean
+.PHONY: install demo test lint types check results clean
 
 install: $(INSTALLED)
 
@@ -30,6 +31,9 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 check: lint types test
+
+results: $(INSTALLED)
+	$(BIN)/python results/write.py
 
 clean:
 	rm -rf $(VENV)

@@ -17,14 +17,18 @@ step "2/6 train: a LoRA adapter, loss on the answers only"
 kv-train run demo-smollm2 --set data.file="$out/train.jsonl" --out "$adapter"
 
 step "3/6 verify: will vLLM serve it, and does it do anything?"
-kv-adapters verify "$adapter" --base "$base"
+kv-adapters verify "$adapter"
 
 step "4/6 evaluate: base and adapter in one vLLM engine"
 kv-adapters eval --base "$base" --adapter "$adapter" --limit 24 --out "$out/results" \
   --tasks kv_simple_16dicts,kv_simple_32dicts,mdqa_pos_synth_5docs
 
 step "5/6 compare: paired by document"
-kv-adapters compare "$out/results/base" "$out/results/adapter"
+# Its exit code says whether general ability held: 2, not evaluated here, is no failure of the demo.
+code=0
+kv-adapters compare "$out/results/base" "$out/results/adapter" || code=$?
+[ "$code" -eq 0 ] || [ "$code" -eq 2 ] || exit "$code"
 
-step "6/6 report"
+step "6/6 report and model card"
 kv-adapters report "$out/results/base" "$out/results/adapter" --out "$out/report"
+kv-adapters card "$adapter" "$out/results/base" "$out/results/adapter"

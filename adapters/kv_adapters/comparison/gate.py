@@ -70,7 +70,7 @@ def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> 
     """Return the outcome of a gated row, and why where it is not plain."""
     if found.high < -margin:
         return "failed", ""
-    at_floor = _at_floor(found.base, pairs)
+    at_floor = _at_floor(found, pairs)
     if at_floor:
         return "no evidence", at_floor
     if found.low > -margin:
@@ -88,9 +88,11 @@ def superiority(found: Difference, adjusted: float) -> tuple[Outcome, str]:
     return "inconclusive", ""
 
 
-def _at_floor(accuracy: float, pairs: Sequence[Pair]) -> str:
+def _at_floor(found: Difference, pairs: Sequence[Pair]) -> str:
     """Say whether a base is within two standard errors of chance or of zero."""
-    error = math.sqrt(accuracy * (1 - accuracy) / len(pairs))
+    accuracy = found.base
+    # Questions, not pairs: over several seeds the base's answers come several times.
+    error = math.sqrt(accuracy * (1 - accuracy) / found.questions)
     chance = sum(pair.base.chance for pair in pairs) / len(pairs)
     if accuracy - 2 * error > chance:
         return ""

@@ -181,3 +181,28 @@ def test_runs_of_one_name_are_told_apart_by_the_ends_of_their_paths(write_run: W
         f"{again.parent.name}/tuned",
     ]
     assert [run.label for run in load_runs([again, again])] == ["tuned", "tuned"]
+
+
+def test_our_own_record_is_part_of_the_provenance_and_counts_are_added(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0]})
+    record = {
+        "base_sha256": "abc", "command": "kv-adapters eval", "packages": {"vllm": "0.32.0"},
+        "truncated": 0, "skipped": 2, "prompt_tokens": 1_000, "cached_tokens": 250,
+    }  # fmt: skip
+    for file in write_run("later", {5: [1.0]}).iterdir():
+        (folder / file.name.replace("2026", "2027")).write_text(file.read_text())
+    for file in folder.glob("results_*"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"kv_adapters": record}))
+    found = load_run(folder).provenance
+    assert found["base checksum"] == "abc"
+    assert found["packages"] == "vllm 0.32.0"
+    assert (found["prompts cut"], found["documents left out"]) == ("0", "4")
+    assert found["prompt tokens"] == "2,000"
+    assert found["found in the prefix cache"] == "500 (25%)"
+
+
+def test_a_prompt_is_read_from_its_file_when_it_is_asked_for(write_run: Write) -> None:
+    run = load_run(write_run("base", {1: [1.0, 0.0, 1.0]}))
+    for sample in run.tasks["mdqa_01"].samples:
+        assert sample.prompt() == "prompt"
+        assert sample.row()["doc_id"] == sample.doc_id

@@ -139,3 +139,30 @@ def test_rare_changes_call_an_unchanged_model_improved_in_at_most_1_of_40() -> N
 def test_scores_outside_0_to_1_are_refused(score: float) -> None:
     with pytest.raises(ValueError, match="expected 0 to 1"):
         paired_difference([score, 0.0], [1.0, 0.0], ["a", "b"])
+
+
+def test_four_gains_in_300_questions_are_no_improvement() -> None:
+    questions = [str(n // 6) for n in range(1800)]
+    base = [0.0] * 1800
+    other = [1.0 if n in (0, 600, 1200, 1799) else 0.0 for n in range(1800)]
+    found = paired_difference(base, other, questions)
+    assert found.p_value == pytest.approx(2 * 0.5**4)
+    assert found.low < found.difference < found.high
+
+
+def test_the_randomisation_test_is_exact_and_symmetric() -> None:
+    questions = [str(n // 2) for n in range(24)]
+    other = [1.0, 1.0] * 4 + [1.0, 0.0] * 2 + [0.0, 0.0] * 6
+    found = paired_difference([0.0] * 24, other, questions)
+    # Six questions gained: all signs alike, of 64 ways two are as far.
+    assert found.p_value == pytest.approx(2 / 64)
+    assert paired_difference(other, [0.0] * 24, questions).p_value == found.p_value
+
+
+def test_documents_repeated_within_their_question_prove_nothing_new() -> None:
+    rng = np.random.default_rng(5)
+    base, other = (rng.random(60) < 0.4).astype(float), (rng.random(60) < 0.6).astype(float)
+    groups = np.arange(60)
+    once = interval(base, other, groups)
+    often = interval(np.repeat(base, 5), np.repeat(other, 5), np.repeat(groups, 5))
+    assert often[1] - often[0] >= once[1] - once[0]
