@@ -8,7 +8,7 @@ Base and adapters on mdqa_pos (six positions) and kv_sweep_4k:
     vllm       plain ``lm_eval --model vllm``, a process a model
     kernels    the same with this package's LoRA kernels for CPUs (``kv_adapters/cpu_lora.py``)
     hf         plain ``lm_eval --model hf``, a process a model
-    separate   ours, the sweep's questions each over a haystack of its own (kv_simple_4k)
+    separate   ours, the sweep's questions each over a haystack of its own (kv_simple_4k_template)
 
 Printed are wall time, processor time (which other work on the machine disturbs less), engine
 starts, prompt tokens, the share found in the prefix cache, peak memory of all processes, and
@@ -270,7 +270,7 @@ def main() -> None:
                 "the sweep's questions",
                 [
                     ours(base, (), limit, out / "sweep", "kv_sweep_4k", "one haystack"),
-                    ours(base, (), limit, out / "alone", "kv_simple_4k", "a haystack each"),
+                    ours(base, (), limit, out / "alone", "kv_simple_4k_template", "one each"),
                 ],
             )
         if asked.scaling:
