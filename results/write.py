@@ -20,32 +20,40 @@ from kv_adapters.reports.figures.scene import Scene
 from kv_tasks.files import atomic_path, write_text
 
 HERE = Path(__file__).resolve().parent
-FIGURES = HERE / "figures"
+PAGE = HERE.parent / "RESULTS.md"
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page and its figures."""
+    text, figures = render()
+    for name, content in figures.items():
+        with atomic_path(HERE / "figures" / name) as draft:
+            draft.write_bytes(content)
+    write_text(PAGE, text)
+
+
+def render() -> tuple[str, dict[str, bytes]]:
+    """Return the page, and every figure's bytes by file name."""
     described = yaml.safe_load((HERE / "conditions.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
-    models = [_model(name, entry) for name, entry in described.items()]
-    text = environment.get_template("RESULTS.md.j2").render(models=models)
-    write_text(HERE.parent / "RESULTS.md", text)
+    figures: dict[str, bytes] = {}
+    models = [_model(name, entry, figures) for name, entry in described.items()]
+    return environment.get_template("RESULTS.md.j2").render(models=models), figures
 
 
-def _model(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page says of one model: verdicts, tables, and its figures' names."""
+def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[str, Any]:
+    """Return what the page says of one model; its figures are added to ``figures``."""
     folder = HERE / name
     base, *others = (load_run(folder / condition) for condition in entry["conditions"])
     verdicts = judge(base, others)
     drawings = []
     for drawing in draw_all(Scene(base, [v for v in verdicts if not v.seeds], published=True)):
-        stem = f"{name}-{drawing.stem}"
-        with atomic_path(FIGURES / f"{stem}.svg") as draft:
-            draft.write_bytes(drawing.svg)
-        drawings.append({"file": f"results/figures/{stem}.svg", "caption": drawing.caption})
+        file = f"{name}-{drawing.stem}.svg"
+        figures[file] = drawing.svg
+        drawings.append({"file": f"results/figures/{file}", "caption": drawing.caption})
     return {
         "name": name,
         "title": entry["title"],
