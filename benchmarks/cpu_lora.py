@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kv_adapters.engine_settings import cpu_dtype
 from kv_train.adapter import read_manifest
 from kv_train.models import resolve_model
 
@@ -72,7 +73,7 @@ def main() -> None:
         found[side] = json.loads(done.stdout.splitlines()[-1])
     theirs, ours = found.values()
     cores = len(os.sched_getaffinity(0))
-    print(f"{arguments.prompts} prompts, {ours['tokens']} tokens, bf16, {cores} cores")
+    print(f"{arguments.prompts} prompts, {ours['tokens']} tokens, {cpu_dtype()}, {cores} cores")
     for side, result in found.items():
         print(f"{side:22} base {result['base']:6.1f} s   adapter {result['adapter']:6.1f} s")
     equal = sum(a == b for a, b in zip(theirs["answers"], ours["answers"], strict=True))

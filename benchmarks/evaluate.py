@@ -34,6 +34,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from kv_adapters.engine_settings import cpu_dtype
 from kv_tasks.paths import task_configs
 from kv_train.models import resolve_model
 
@@ -177,7 +178,7 @@ def plain(side: str, base: str, adapters: Sequence[Path], limit: int, out: Path)
 
 def _model_args(kind: str, folder: Path, adapter: Path | None) -> Iterator[str]:
     yield f"pretrained={folder}"
-    yield "dtype=bfloat16"
+    yield f"dtype={cpu_dtype()}"
     if kind == "hf":
         yield from [f"peft={adapter}"] if adapter else []
         return
@@ -251,7 +252,7 @@ def main() -> None:
     base, adapters, limit = asked.base, asked.adapter, asked.questions
     print(
         f"{base} and {len(adapters)} adapters, {TASKS}, {limit} documents a task; "
-        f"{len(os.sched_getaffinity(0))} cores, bf16, prefix caching on"
+        f"{len(os.sched_getaffinity(0))} cores, {cpu_dtype()}, prefix caching on"
     )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)

@@ -31,6 +31,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from kv_train.precision import DTYPES, best_precision
+
 QUESTIONS = 8
 SIDES = ("shared", "single", "trl", "plain")
 # Batches a side: the first is warm-up and has its FLOPs counted, the others are timed.
@@ -86,7 +88,7 @@ def common(work: str, checkpointing: bool, batches: int) -> dict[str, Any]:
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 1,
         "learning_rate": 2e-4,
-        "bf16": True,
+        "bf16": best_precision() == "bf16",
         "use_cpu": not torch.cuda.is_available(),
         "gradient_checkpointing": checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
@@ -104,7 +106,7 @@ def lora_model(folder: Path, attention: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation=attention
+        folder, dtype=DTYPES[best_precision()], attn_implementation=attention
     )
     targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
     config = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules=targets)
@@ -284,8 +286,8 @@ def main() -> None:
         print(json.dumps(measure(asked.side, folder, asked.tokens[0], asked.checkpointing)))
         return
     print(
-        f"{asked.model}, {machine()}; torch {torch.__version__}; bf16, LoRA rank 16 on attention, "
-        f"batch 1, gradient checkpointing {'on' if asked.checkpointing else 'off'}; attention: "
+        f"{asked.model}, {machine()}; torch {torch.__version__}; {best_precision()}, LoRA rank "
+        f"16 on attention, batch 1, gradient checkpointing {'on' if asked.checkpointing else 'off'}; attention: "
         "ours SDPA in two parts, the others' SDPA"
     )
     for tokens in asked.tokens:

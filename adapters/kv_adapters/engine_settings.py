@@ -27,7 +27,7 @@ def engine_arguments(
     """
     on_cpu = not gpu()
     arguments: dict[str, Any] = {
-        "dtype": "bfloat16" if on_cpu else "auto",
+        "dtype": cpu_dtype() if on_cpu else "auto",
         "max_model_len": max_length,
         "seed": seed,
         "enable_prefix_caching": True,
@@ -63,6 +63,13 @@ def environment() -> dict[str, str]:
             "VLLM_CPU_KVCACHE_SPACE": "2",
         }
     return {name: value for name, value in variables.items() if name not in os.environ}
+
+
+def cpu_dtype() -> str:
+    """Return the type in which a CPU computes base and adapters, by torch's and vLLM's name."""
+    from kv_train.precision import DTYPES, best_precision
+
+    return str(DTYPES[best_precision()]).removeprefix("torch.")
 
 
 def gpu() -> bool:

@@ -16,6 +16,7 @@ from kv_train.attention import NAME
 from kv_train.checkpoints import MarkComplete, RefuseNaN
 from kv_train.held_out import EvaluateAtEnd, HeldOut
 from kv_train.packing import Collator
+from kv_train.precision import DTYPES
 from kv_train.prepare import Prepared
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
@@ -66,7 +67,7 @@ def build(
 
 def lora_model(recipe: Recipe, folder: Path) -> PeftModel:
     """Return the base model with fresh LoRA layers on the recipe's targets."""
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[recipe.training.precision]
+    dtype = DTYPES[recipe.training.precision]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=NAME)
     config = LoraConfig(
         task_type="CAUSAL_LM",

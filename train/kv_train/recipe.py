@@ -133,6 +133,7 @@ class Training(Section):
         packs_per_step: packs whose gradients make one optimizer step, over all processes.
         packs_per_batch: packs that a process computes together; the rest is accumulated.
         max_length: most tokens of a row; longer rows are errors.
+        precision: ``auto`` is bf16, or fp32 where the processor would only imitate bf16.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 2
@@ -147,7 +148,7 @@ class Training(Section):
     packs_per_batch: Annotated[int, Field(ge=1)] = 1
     max_length: Annotated[int, Field(ge=16)] = 8192
     gradient_checkpointing: bool = False
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_steps: Annotated[int, Field(ge=1)] = 20
     seed: int = 0
 

@@ -23,6 +23,7 @@ from kv_train.building import build, finish_reports
 from kv_train.checkpoints import last_complete
 from kv_train.examples import generate, held_out
 from kv_train.models import base_checksum, public_name, resolve_model, resolved_revision
+from kv_train.precision import settled, warn_of_imitation
 from kv_train.prepare import prepare, write_rows
 from kv_train.processes import Processes
 from kv_train.recipe import Recipe
@@ -44,6 +45,8 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
         RunError: ``out`` holds something else, or ``<out>.partial`` belongs to another run.
         ModelError, DataError: the model cannot be trained, or a row does not fit.
     """
+    warn_of_imitation(recipe)
+    recipe = settled(recipe)
     transformers_logging.disable_progress_bar()
     # What it warns of while training (orders of checkpoint folders, say) helps nobody.
     transformers_logging.set_verbosity_error()

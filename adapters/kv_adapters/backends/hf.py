@@ -18,8 +18,11 @@ class HfBackend:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from kv_train.precision import DTYPES, best_precision
+
         self._settings = settings
-        model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=torch.bfloat16)
+        self._dtype = DTYPES[best_precision()]
+        model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=self._dtype)
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
         self._names = {path: f"adapter{n}" for n, path in enumerate(settings.adapters)}
@@ -50,7 +53,7 @@ class HfBackend:
         """Return what was loaded and transformers' version."""
         return {
             "pretrained": str(self._settings.base),
-            "dtype": "bfloat16",
+            "dtype": str(self._dtype).removeprefix("torch."),
             "max_length": self._settings.max_length,
             "batch_size": self._settings.batch_size,
             "backend": f"transformers {metadata.version('transformers')}",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kv_adapters.checks.live import Readings, Reference
-from kv_adapters.engine_settings import gpu
+from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_tasks.dictionaries import contexts
 from kv_tasks.errors import ModelError
 from kv_tasks.kv_simple import SIMPLE
@@ -41,7 +41,7 @@ def reference(base: Path, adapter: Path, prompts: Sequence[Sequence[int]]) -> Re
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    dtype = "auto" if gpu() else torch.bfloat16
+    dtype = "auto" if gpu() else getattr(torch, cpu_dtype())
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if gpu():
         model = model.to("cuda")

@@ -79,7 +79,7 @@ def test_log_likelihoods_are_those_of_the_model_that_is_named(
             made.select(worn)
             found[name, worn] = [value for value, _ in made.lm.loglikelihood(asked)]
     for worn in (None, adapter):
-        # Both compute in bf16, in another order.
+        # Both round, in another order.
         assert found["server", worn] == pytest.approx(found["hf", worn], abs=0.15)
     effect = [a - b for a, b in zip(found["hf", adapter], found["hf", None], strict=True)]
     assert max(map(abs, effect)) > 0.5

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from kv_adapters.engine_settings import cpu_dtype
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 TASKS = ("kv_simple_16dicts", "mdqa_pos_synth_5docs")
@@ -83,7 +85,7 @@ def test_the_adapter_answers_in_the_template_and_the_base_does_not(
 
 
 def test_vllm_and_peft_agree(finished: tuple[Path, str], adapter: Path, tmp_path: Path) -> None:
-    """The same prompts through transformers and PEFT; bf16 rounding may turn a digit."""
+    """The same prompts through transformers and PEFT; rounding may turn a digit."""
     done = run(
         "kv-adapters", "eval", "--base", "smollm2-135m", "--adapter", str(adapter),
         "--tasks", "kv_simple_16dicts", "--limit", "3", "--backend", "hf", "--out", str(tmp_path),
@@ -104,7 +106,7 @@ def test_plain_lm_eval_finds_the_registered_tasks(demo_model: Path, tmp_path: Pa
     try:
         done = run(
             "lm_eval", "--tasks", "mdqa_pos_synth_5docs_01", "--limit", "2", "--model", "hf",
-            "--model_args", f"pretrained={demo_model},dtype=bfloat16", "--apply_chat_template",
+            "--model_args", f"pretrained={demo_model},dtype={cpu_dtype()}", "--apply_chat_template",
             "--output_path", str(tmp_path), "--log_samples", "--batch_size", "2",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

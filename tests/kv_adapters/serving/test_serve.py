@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from kv_adapters import engine_settings
+from kv_adapters.engine_settings import cpu_dtype
 from kv_adapters.serving.examples import curl_line, lm_eval_line
 from kv_adapters.serving.guard import KeyGuard
 from kv_adapters.serving.plan import (
@@ -73,7 +74,7 @@ def test_the_engine_has_room_for_the_largest_adapter_and_one_slot_more(tmp_path:
     assert found["--lora-target-modules"] == ["q_proj", "v_proj"]
     assert found["--max-model-len"] == ["512"]
     assert found["--seed"] == ["7"]
-    assert found["--dtype"] == ["bfloat16"]
+    assert found["--dtype"] == [cpu_dtype()]
     assert found["--enable-prefix-caching"] == found["--enforce-eager"] == []
     modules = [json.loads(module) for module in found["--lora-modules"]]
     assert [(module["name"], module["path"]) for module in modules] == [

@@ -154,7 +154,7 @@ def test_the_printed_lm_eval_line_works(server: Running, tmp_path: Path) -> None
 
 
 def test_each_name_answers_with_its_own_weights(server: Running, tiny_tokenizer: Any) -> None:
-    """Against PEFT in fp32; vLLM computes in bf16. All at once, so that batches are mixed."""
+    """Against PEFT in fp32; vLLM may compute in bf16. All at once, so that batches are mixed."""
     import torch
     from peft import PeftModel
     from transformers import LlamaForCausalLM

@@ -17,6 +17,7 @@ from kv_train.attention import NAME
 from kv_train.check.architecture import architecture
 from kv_train.check.estimate import training_flops
 from kv_train.packing import Collator, Pack
+from kv_train.precision import DTYPES
 from kv_train.recipe import Recipe
 from kv_train.trainer import answer_loss
 
@@ -63,7 +64,7 @@ def _one_layer(config: Any, recipe: Recipe, device: str) -> Any:
     config.pad_token_id = config.bos_token_id = config.eos_token_id = None
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:1]
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[recipe.training.precision]
+    dtype = DTYPES[recipe.training.precision]
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=NAME)
     # Drawing the weights of a large layer would take longer than training it.

@@ -16,6 +16,7 @@ from kv_train.check.model import Model, look_up
 from kv_train.check.plan import Estimate, Plan, estimate_of, plan_of
 from kv_train.check.rows import Lengths, Piece, Rows, example, gather, lengths
 from kv_train.examples import generate, held_out
+from kv_train.precision import settled
 from kv_train.recipe import Recipe
 
 
@@ -55,6 +56,7 @@ def check(recipe: Recipe, tokenizer: Path | None = None) -> Report:
         tokenizer: folder whose tokenizer, and config.json if any, replace the model's.
     """
     transformers_logging.set_verbosity_error()
+    recipe = settled(recipe)
     model = look_up(recipe, tokenizer)
     train, held = _training_rows(recipe, model), _held_out_rows(recipe, model)
     plan = plan_of(recipe, train, held) if train.count else None

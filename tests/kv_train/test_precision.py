@@ -1,0 +1,45 @@
+"""bf16 is chosen where it is computed, never where it is only imitated."""
+
+import pytest
+import torch
+
+from kv_train import precision
+from kv_train.recipe import Recipe, Training
+
+
+def recipe(wanted: str) -> Recipe:
+    return Recipe(name="r", model="m", training=Training(precision=wanted))
+
+
+@pytest.fixture(params=["bf16", "fp32"])
+def best(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(precision, "best_precision", lambda: request.param)
+    return str(request.param)
+
+
+def test_auto_is_what_this_machine_computes_faster(best: str) -> None:
+    assert precision.settled(recipe("auto")).training.precision == best
+    assert Recipe(name="r", model="m").training.precision == "auto"
+
+
+@pytest.mark.parametrize("wanted", ["bf16", "fp32"])
+def test_a_precision_that_was_asked_for_is_kept(best: str, wanted: str) -> None:
+    assert precision.settled(recipe(wanted)) == recipe(wanted)
+
+
+def test_imitated_bf16_is_warned_of(best: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for wanted in ("auto", "fp32"):
+        precision.warn_of_imitation(recipe(wanted))
+    assert capsys.readouterr().err == ""
+    precision.warn_of_imitation(recipe("bf16"))
+    assert ("only imitates it" in capsys.readouterr().err.replace("\n", " ")) == (best == "fp32")
+
+
+def test_the_faster_precision_is_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is there")
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"):
+        assert precision.best_precision() == "bf16"
+    elif capabilities["architecture"] == "x86_64" and not capabilities.get("avx512_bw"):
+        assert precision.best_precision() == "fp32"
