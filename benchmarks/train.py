@@ -287,8 +287,9 @@ def main() -> None:
         return
     print(
         f"{asked.model}, {machine()}; torch {torch.__version__}; {best_precision()}, LoRA rank "
-        f"16 on attention, batch 1, gradient checkpointing {'on' if asked.checkpointing else 'off'}; attention: "
-        "ours SDPA in two parts, the others' SDPA"
+        "16 on attention, batch 1, gradient checkpointing "
+        f"{'on' if asked.checkpointing else 'off'}; attention: ours SDPA in two parts, the "
+        "others' SDPA"
     )
     for tokens in asked.tokens:
         found = {}
