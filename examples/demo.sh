@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole loop on a small real model, with the commands that you would type yourself:
-# data, training, verification, evaluation of base and adapter in one engine, comparison, report.
+# what a recipe will do, training, verification, evaluation of base and adapter in one engine, comparison, report.
 # What is finished is reused when you run it again.
 set -euo pipefail
 out=${1:-demo}
@@ -9,12 +9,11 @@ adapter=$out/adapter
 
 step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 
-step "1/6 data: key-value prompts, 8 questions on each haystack of 16 dictionaries"
-kv-tasks data --kind simple --dictionaries 16 --samples 1280 --questions-per-context 8 \
-  --seed 0 --out "$out/train.jsonl"
+step "1/6 check: what the recipe trains on, what it will cost here"
+kv-train check demo-smollm2
 
 step "2/6 train: a LoRA adapter, loss on the answers only"
-kv-train run demo-smollm2 --set data.file="$out/train.jsonl" --out "$adapter"
+kv-train run demo-smollm2 --out "$adapter"
 
 step "3/6 verify: will vLLM serve it, and does it do anything?"
 kv-adapters verify "$adapter"

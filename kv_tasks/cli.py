@@ -113,6 +113,9 @@ def mdqa_data(
     out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
     samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
     documents: Annotated[int, typer.Option(min=1, help="In each prompt.")] = 20,
+    questions_per_context: Annotated[
+        int, typer.Option(min=1, help="Questions over the same documents.")
+    ] = 1,
     corpus: Annotated[
         Literal["nq-open-training", "encyclopedia-training"],
         typer.Option(help="Of questions that no task asks."),
@@ -126,7 +129,14 @@ def mdqa_data(
     from kv_tasks.files import write_jsonl
     from kv_tasks.training_mdqa import rows
 
-    lines = rows(samples=samples, documents=documents, corpus=corpus, seed=seed, form=form)
+    lines = rows(
+        samples=samples,
+        documents=documents,
+        corpus=corpus,
+        questions_per_context=questions_per_context,
+        seed=seed,
+        form=form,
+    )
     console.note(f"{write_jsonl(out, lines)} lines of {corpus}")
     _print(out)
 

@@ -18,6 +18,7 @@ questions. A question keeps its distractors and their order at every gold positi
 fewer documents are a prefix of more, so that two tasks differ in what their names say.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -40,16 +41,26 @@ from kv_tasks.windows import Window, window
 ANSWER_TOKENS = 100
 
 
-def distractors(question: Question, corpus: Corpus, count: int, seed: int) -> list[int]:
+def distractors(
+    question: Question, corpus: Corpus, count: int, seed: int, *, beside: Sequence[Question] = ()
+) -> list[int]:
     """Return the corpus rows of ``count`` documents that do not answer ``question``.
 
     They are the first admissible rows of a random order that the seed and the question
     decide, so that a shorter list is a prefix of a longer one.
 
+    Args:
+        question: the question.
+        corpus: whose documents are chosen.
+        count: how many.
+        seed: of the order.
+        beside: further questions over the same documents, not to be answered either.
+
     Raises:
         DataError: when the corpus has fewer than ``count`` such documents.
     """
-    rows = [row for row, _ in zip(_admissible(question, corpus, seed), range(count), strict=False)]
+    admissible = _admissible((question, *beside), corpus, seed)
+    rows = list(itertools.islice(admissible, count))
     if len(rows) < count:
         raise DataError(
             f"question {question.question_id}: {len(rows)} distractors in corpus "
@@ -58,20 +69,21 @@ def distractors(question: Question, corpus: Corpus, count: int, seed: int) -> li
     return rows
 
 
-def _admissible(question: Question, corpus: Corpus, seed: int) -> Iterator[int]:
+def _admissible(asked: Sequence[Question], corpus: Corpus, seed: int) -> Iterator[int]:
     """Yield rows in random order, less those that would answer or repeat.
 
-    Not admissible are the question's own row, the text of its gold document or of an earlier
+    Not admissible are the questions' own rows, the text of a gold document or of an earlier
     distractor under any title, and a document whose title and text hold an answer as a run of
     whole words.
     """
-    rng = random.Random(f"mdqa-distractors:{seed}:{question.question_id}")
-    shown = {question.text}
+    rng = random.Random(f"mdqa-distractors:{seed}:{asked[0].question_id}")
+    own, shown = {question.question_id for question in asked}, {q.text for q in asked}
+    answers = [answer for question in asked for answer in question.answers]
     for row in _shuffled(rng, len(corpus.questions)):
         other, words = corpus.questions[row], corpus.normalized[row]
-        if other.question_id == question.question_id or other.text in shown:
+        if other.question_id in own or other.text in shown:
             continue
-        if not contains_answer(words, question.answers):
+        if not contains_answer(words, answers):
             yield row
             shown.add(other.text)
 
@@ -207,7 +219,7 @@ def _fitted(
 ) -> Iterator[dict[str, Any]]:
     source = load_corpus(corpus)
     for question in _asked(corpus)[:samples]:
-        rows = list(_admissible(question, source, seed))
+        rows = list(_admissible((question,), source, seed))
         rows = rows[: fitting(corpus, question, rows, window) - 1]
         shown = [(source.questions[row].title, source.questions[row].text) for row in rows]
         position, proof = proven(question, shown, depth, window)

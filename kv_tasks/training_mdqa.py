@@ -9,10 +9,14 @@ One row, shortened:
 Questions and documents are those that no task evaluates (:mod:`kv_tasks.corpora`). Gold
 positions are balanced: every part of the rows covers all of them. The answer is one that the
 gold document states word for word; training on another would teach to answer from memory.
+
+With ``encyclopedia-training`` everything named is invented: retrieval in natural language that
+teaches no facts either. Several questions may be asked over the same documents, each of another
+one; no document answers two of them.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kv_tasks.corpora import load_corpus
@@ -21,10 +25,12 @@ from kv_tasks.errors import UsageError
 from kv_tasks.mdqa import distractors
 from kv_tasks.mdqa_prompt import prompt
 from kv_tasks.normalize import contains_answer, normalize
-from kv_tasks.questions import Question
+from kv_tasks.questions import Corpus, Question
 from kv_tasks.training_forms import Form, shaped
 
 CORPORA = ("nq-open-training", "encyclopedia-training")
+Asked = tuple[Question, str]
+"""A question with the answer that its gold document states."""
 
 
 def rows(
@@ -32,6 +38,7 @@ def rows(
     samples: int,
     documents: int,
     corpus: str,
+    questions_per_context: int = 1,
     seed: int = 0,
     start: int = 0,
     form: Form = "messages",
@@ -42,35 +49,88 @@ def rows(
         samples: number of rows.
         documents: in each prompt, the gold one included.
         corpus: one of :data:`CORPORA`.
+        questions_per_context: questions over the same documents.
         seed: of the order of questions, the gold positions and the distractors.
-        start: questions to leave out, in that order: those after ``samples`` are held out.
+        start: rows to leave out, in that order: those after ``samples`` are held out.
         form: see :func:`kv_tasks.training_forms.shaped`.
 
     Raises:
-        UsageError: when the corpus is evaluated, or has fewer questions.
+        UsageError: when the corpus is evaluated, has fewer questions, or the samples are no
+            whole contexts.
         DataError: when the corpus cannot be had, or has too few documents.
     """
     if corpus not in CORPORA:
         raise UsageError(f"corpus {corpus!r}: choose one of {', '.join(CORPORA)}")
+    if not 1 <= questions_per_context <= documents:
+        raise UsageError(
+            f"questions_per_context {questions_per_context}: choose 1 to documents, {documents}; "
+            "each question needs a document of its own"
+        )
+    if samples % questions_per_context or start % questions_per_context:
+        raise UsageError(
+            f"samples {samples}: no multiple of questions_per_context {questions_per_context}"
+        )
     source = load_corpus(corpus)
     asked = [(question, stated) for question in source.questions if (stated := _stated(question))]
-    if start + samples > len(asked):
-        raise UsageError(
-            f"samples {start + samples}: {corpus} has {len(asked)} questions; ask for fewer"
-        )
     random.Random(f"mdqa-training:{seed}").shuffle(asked)
-    for index, (question, answer) in enumerate(asked[start : start + samples], start):
-        rng = random.Random(f"mdqa-training:{seed}:{index}")
-        chosen = [source.questions[n] for n in distractors(question, source, documents - 1, seed)]
-        place = gold_places(rng, index, documents, 1, "even")[0]
+    groups = list(_apart(asked, questions_per_context))
+    if start + samples > len(groups) * questions_per_context:
+        raise UsageError(
+            f"samples {start + samples}: {corpus} has {len(groups) * questions_per_context} "
+            "questions; ask for fewer"
+        )
+    first, last = start // questions_per_context, (start + samples) // questions_per_context
+    for index, group in enumerate(groups[first:last], first):
+        yield from _context(group, source, documents, index, seed, form)
+
+
+def _context(
+    group: Sequence[Asked], source: Corpus, documents: int, index: int, seed: int, form: Form
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the questions over one context."""
+    golds = [question for question, _ in group]
+    rng = random.Random(f"mdqa-training:{seed}:{index}")
+    chosen = [
+        source.questions[row]
+        for row in distractors(golds[0], source, documents - len(golds), seed, beside=golds[1:])
+    ]
+    places = gold_places(rng, index, documents, len(golds), "even")
+    for place, question in sorted(zip(places, golds, strict=True), key=lambda pair: pair[0]):
         chosen.insert(place, question)
-        text = prompt(question.question, [(shown.title, shown.text) for shown in chosen])
+    shown = [(document.title, document.text) for document in chosen]
+    for place, (question, answer) in zip(places, group, strict=True):
         where = {
-            "context_id": question.question_id,
+            "context_id": golds[0].question_id,
             "gold_position": place + 1,
             "depth": place / max(1, documents - 1),
         }
-        yield shaped([(text, answer)], form, where)
+        yield shaped([(prompt(question.question, shown), answer)], form, where)
+
+
+def _apart(asked: Sequence[Asked], size: int) -> Iterator[list[Asked]]:
+    """Yield groups of ``size`` questions whose gold documents answer their own question only.
+
+    Groups keep the order as far as that allows; who finds no group at the end is not asked.
+    """
+    waiting = list(asked)
+    while len(waiting) >= size:
+        group: list[Asked] = []
+        left: list[Asked] = []
+        for item in waiting:
+            fits = len(group) < size and all(_strangers(item[0], other) for other, _ in group)
+            (group if fits else left).append(item)
+        if len(group) < size:
+            return
+        yield group
+        waiting = left
+
+
+def _strangers(one: Question, other: Question) -> bool:
+    """Say whether neither question's gold document is or answers the other's."""
+    return one.text != other.text and not any(
+        contains_answer(normalize(f"{document.title} {document.text}"), question.answers)
+        for document, question in ((one, other), (other, one))
+    )
 
 
 def _stated(question: Question) -> str | None:

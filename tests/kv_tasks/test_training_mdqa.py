@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from kv_tasks import mdqa
 from kv_tasks.cli import app
 from kv_tasks.errors import UsageError
+from kv_tasks.normalize import contains_answer, normalize
 from kv_tasks.training_mdqa import CORPORA, rows
 
 EVALUATED = {"nq-open-training": "nq-open", "encyclopedia-training": "encyclopedia-large"}
@@ -77,6 +78,42 @@ def test_the_command_writes_the_papers_number_of_samples(tmp_path: Path) -> None
         found = list(lines)
     assert len(found) == 350
     assert [m["role"] for m in found[0]["messages"]] == ["system", "user", "assistant"]
+
+
+def test_questions_over_the_same_documents_each_have_one_of_their_own(corpus: str) -> None:
+    found = made(corpus, samples=60, questions_per_context=6)
+    for start in range(0, 60, 6):
+        group = found[start : start + 6]
+        before = {row["messages"][0]["content"].rsplit("\n\nQuestion: ", 1)[0] for row in group}
+        assert len(before) == 1
+        assert len({row["context_id"] for row in group}) == 1
+        assert len({row["gold_position"] for row in group}) == 6
+        shown = SHOWN.split(before.pop().split("\n\n", 1)[1])[1:]
+        assert len(shown) == 20
+        for row in group:
+            answer = row["messages"][1]["content"]
+            told = [
+                n for n, text in enumerate(shown, 1) if contains_answer(normalize(text), [answer])
+            ]
+            assert told == [row["gold_position"]]
+    assert len({row["messages"][0]["content"] for row in found}) == 60
+
+
+def test_one_question_a_context_is_the_papers_own_layout_and_held_out_rows_follow() -> None:
+    whole = made("encyclopedia-training", samples=40, questions_per_context=4)
+    assert made("encyclopedia-training", samples=20, questions_per_context=4) == whole[:20]
+    held = made("encyclopedia-training", samples=20, start=20, questions_per_context=4)
+    assert held == whole[20:]
+    asked = [row["messages"][0]["content"].rsplit("Question: ", 1)[1] for row in whole]
+    alone = made("encyclopedia-training", samples=40)
+    assert asked == [row["messages"][0]["content"].rsplit("Question: ", 1)[1] for row in alone]
+
+
+def test_contexts_that_are_not_whole_or_too_small_are_refused() -> None:
+    with pytest.raises(UsageError, match="samples 10: no multiple of questions_per_context 4"):
+        made("encyclopedia-training", samples=10, questions_per_context=4)
+    with pytest.raises(UsageError, match="questions_per_context 6: choose 1 to documents, 5"):
+        made("encyclopedia-training", samples=12, documents=5, questions_per_context=6)
 
 
 def test_what_is_evaluated_and_what_is_not_there_are_refused() -> None:

@@ -7,9 +7,9 @@ import yaml
 from transformers import AutoTokenizer
 
 from kv_tasks.errors import RecipeError
-from kv_train.examples import generate
-from kv_train.recipe import Data
-from kv_train.recipe_files import dump_recipe, load_recipe, recipes_folder
+from kv_train.examples import generate, held_out
+from kv_train.recipe import Data, Recipe
+from kv_train.recipe_files import dump_recipe, for_seeds, load_recipe, recipes_folder
 
 MINIMAL = "name: x\nmodel: smollm2-135m\n"
 
@@ -40,6 +40,9 @@ def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: P
         ("data: {dictionaries: 8, tokens: 900}", "dictionaries 8 and tokens 900 both say"),
         ("data: {tokens: 900, shortest: 1000}", "shortest 1000 exceeds tokens 900"),
         ("lora: {rank: 1024}", r"lora.rank: .*512 \(found 1024\)"),
+        ("mix: [{}, {smaples: 8}]", "unknown key 'mix.1.smaples'; did you mean 'samples'"),
+        ("mix: [{chat_template_kwargs: {a: 1}}]", "chat_template_kwargs are said once, in data"),
+        ("data: {kind: mdqa, documents: 2, questions_per_context: 5}", "5 exceeds documents 2"),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
@@ -85,10 +88,37 @@ def test_a_written_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     assert yaml.safe_load(text)["lora"]["rank"] == recipe.lora.rank
 
 
+MIXED = """
+data: {samples: 4, dictionaries: 3}
+mix:
+  - {kind: mdqa, corpus: encyclopedia-training, samples: 6, documents: 5, questions_per_context: 3}
+  - {kind: multi-query, samples: 2, dictionaries: 8}
+"""
+
+
+def test_mixed_data_is_all_trained_on_and_held_out_prompts_are_like_the_first(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + MIXED), ["mix.1.samples=3"])
+    rows = list(generate(recipe, tiny_folder))
+    starts = [row["messages"][0]["content"].split(" ", 1)[0] for row in rows]
+    assert starts == ["Do"] * 4 + ["Write"] * 6 + ["Do"] * 3
+    assert all(row["messages"][0]["content"].startswith("Do") for row in held_out(recipe, "m"))
+    with pytest.raises(RecipeError, match="--set mix.7.samples=3: '7' has no keys"):
+        load_recipe(write(tmp_path, MINIMAL + MIXED), ["mix.7.samples=3"])
+
+
+def test_a_seed_is_the_seed_of_all_that_is_mixed(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + MIXED))
+    ((seeded, folder),) = for_seeds(recipe, tmp_path / "a", "7")
+    assert [data.seed for data in seeded.sections] == [7, 7, 7]
+    assert folder.name == "a-seed7"
+
+
 @pytest.mark.parametrize("kind", ["simple", "multi-subkey", "multi-query"])
 def test_every_kind_fills_a_window_of_the_models_own_tokens(kind: str, tiny_folder: Path) -> None:
     data = Data(kind=kind, samples=6, tokens=1500, shortest=1200, questions_per_context=2)
-    rows = list(generate(data, tiny_folder))
+    rows = list(generate(Recipe(name="r", model="m", data=data), tiny_folder))
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
     lengths = [
         len(tokenizer.apply_chat_template(row["messages"], tokenize=True, return_dict=False))

@@ -67,10 +67,12 @@ def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
     assert "The data is synthetic and teaches no facts" in card
     assert "<!-- results -->" in card
     log: list[Any] = [{"step": 1, "loss": 1.0}]
-    documents = model_card("x", "b", "ORG/B", Data(kind="mdqa"), "", log)
+    documents = model_card("x", "b", "ORG/B", [Data(), Data(kind="mdqa")], "", log)
     assert documents.startswith("---\nbase_model: ORG/B\nbase_model_relation: adapter\n")
     assert "questions over documents" in documents
-    assert "teaches no facts" not in documents + model_card("x", "b", None, FILE, "", log)
+    assert "teaches no facts" not in documents + model_card("x", "b", None, [FILE], "", log)
+    invented = Data(kind="mdqa", corpus="encyclopedia-training")
+    assert "teaches no facts" in model_card("x", "b", None, [Data(), invented], "", log)
 
 
 FILE = Data(file=Path("rows.jsonl"))

@@ -105,7 +105,7 @@ def assemble(
         with jsonlines.open(draft / "log.jsonl", "w") as writer:
             writer.write_all(log)
         draw(log, draft / "training.png")
-        card = model_card(recipe.name, job.base.name, job.hub_name, recipe.data, text, log)
+        card = model_card(recipe.name, job.base.name, job.hub_name, recipe.sections, text, log)
         (draft / "README.md").write_text(card, encoding="utf-8")
         if (work / "runs").is_dir():
             shutil.copytree(work / "runs", draft / "runs")

@@ -15,21 +15,24 @@ from kv_train.tokens import Row, Tokenizer, encode
 DOCUMENTS, CORPUS = 20, "nq-open-training"
 
 
-def generate(data: Data, model: Path | str, *, form: Form = "messages") -> Iterator[dict[str, Any]]:
-    """Yield the training rows that a recipe's ``data`` section describes.
+def generate(
+    recipe: Recipe, model: Path | str, *, form: Form = "messages"
+) -> Iterator[dict[str, Any]]:
+    """Yield the training rows that a recipe describes: its ``data``, then what is mixed in.
 
     Args:
-        data: the section.
+        recipe: the recipe.
         model: folder of the base model, whose tokenizer counts a window's tokens.
         form: of a generated row.
 
     Raises:
         DataError: a file's line is no JSON object, or a window is too short for its questions.
     """
-    if data.file is not None:
-        yield from read_rows(data.file)
-        return
-    yield from _GENERATORS.get(data.generator, _dictionaries)(data, model, None, form)
+    for data in recipe.sections:
+        if data.file is not None:
+            yield from read_rows(data.file)
+        else:
+            yield from _GENERATORS.get(data.generator, _dictionaries)(data, model, None, form)
 
 
 def held_out(recipe: Recipe, model: Path | str) -> Iterator[dict[str, Any]]:
@@ -81,6 +84,7 @@ def _documents(
         samples=held or data.samples,
         documents=data.documents or DOCUMENTS,
         corpus=data.corpus or CORPUS,
+        questions_per_context=data.questions_per_context,
         seed=data.seed,
         start=data.samples if held else 0,
         form=form,

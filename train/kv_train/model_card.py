@@ -6,6 +6,8 @@ from typing import Any
 from kv_train.held_out import PARTS
 from kv_train.recipe import Data
 
+# Everything that this corpus names is invented.
+INVENTED = "encyclopedia-training"
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
 
@@ -13,7 +15,7 @@ def model_card(
     name: str,
     base: str,
     hub_name: str | None,
-    data: Data,
+    sections: Sequence[Data],
     recipe_text: str,
     log: Sequence[Mapping[str, Any]],
 ) -> str:
@@ -23,7 +25,7 @@ def model_card(
         name: of the adapter.
         base: the base model as the commands here take it.
         hub_name: its name on the hub, None where it has none.
-        data: what it was trained on.
+        sections: what it was trained on.
         recipe_text: the recipe as run, YAML.
         log: lines of ``log.jsonl``.
     """
@@ -41,7 +43,7 @@ tags:
 # {name}
 
 A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt; the loss is
-on the answers alone. {_method(data)}
+on the answers alone. {_method(sections)}
 
 ## What it does
 
@@ -66,12 +68,12 @@ Not compared with its base yet. Do so before use:
 """
 
 
-def _method(data: Data) -> str:
+def _method(sections: Sequence[Data]) -> str:
     """Say where the data comes from, and whether it teaches facts."""
     paper = "Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292)"
-    if data.file is not None:
+    if any(data.file is not None for data in sections):
         return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
-    if data.generator == "mdqa":
+    if any(data.generator == "mdqa" and data.corpus != INVENTED for data in sections):
         return f"It was trained on questions over documents, the baseline of {paper}."
     return f"The data is synthetic and teaches no facts, after {paper}."
 

@@ -42,7 +42,7 @@ class Prepared:
 
 def write_rows(recipe: Recipe, folder: Path, work: Path) -> None:
     """Write the recipe's rows as JSON lines into ``work``, unless they lie there already."""
-    for name, rows in ((DATA, generate(recipe.data, folder)), (HELD_OUT, held_out(recipe, folder))):
+    for name, rows in ((DATA, generate(recipe, folder)), (HELD_OUT, held_out(recipe, folder))):
         if not (work / name).is_file():
             count = write_jsonl(work / name, rows)
             console.note(f"{count} prompts written to {work / name}")
@@ -67,7 +67,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     _check_architecture(recipe, config)
     limit = getattr(config, "max_position_embeddings", None)
     packs = []
-    for name, source in ((DATA, recipe.data.file), (HELD_OUT, recipe.evaluation.file)):
+    for name, source in ((DATA, recipe.file), (HELD_OUT, recipe.evaluation.file)):
         with jsonlines.open(work / name) as reader:
             rows = encode_rows(
                 tokenizer,

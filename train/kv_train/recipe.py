@@ -85,6 +85,15 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_document_a_question(self) -> "Data":
+        if self.documents is not None and self.questions_per_context > self.documents:
+            raise ValueError(
+                f"questions_per_context {self.questions_per_context} exceeds documents "
+                f"{self.documents}; each question needs a document of its own"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_size(self) -> "Data":
         if self.tokens is not None and self.dictionaries is not None:
             raise ValueError(
@@ -108,8 +117,6 @@ class Data(Section):
         for key, allowed in meant.items():
             if getattr(self, key) is not None and not allowed:
                 raise ValueError(f"{key} means nothing to kind {self.generator!r}; remove it")
-        if mdqa and self.questions_per_context > 1:
-            raise ValueError("questions_per_context: each prompt of kind 'mdqa' has documents")
         if needle and self.tokens is None:
             raise ValueError("tokens is missing: kind 'needle' fills a window of that many")
         return self
@@ -206,6 +213,8 @@ class Recipe(Section):
         model: a folder, a hub name or a short name of this package; with ``openai``, the
             provider's name of the model.
         revision: branch, tag or commit on the hub.
+        mix: further data of the same form as ``data``, trained in the same steps, shuffled;
+            held-out prompts are made like ``data``.
         report_to: where losses and accuracies are sent, beside the adapter's own log.
         out: the adapter's folder; ``adapters/NAME`` by default.
         openai: the job, for ``kv-train openai``.
@@ -215,12 +224,19 @@ class Recipe(Section):
     model: str
     revision: str | None = None
     data: Data = Data()
+    mix: tuple[Data, ...] = ()
     lora: Lora = Lora()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     report_to: tuple[Reporter, ...] = ()
     out: Path | None = None
     openai: OpenAI | None = None
+
+    @model_validator(mode="after")
+    def _one_chat_template(self) -> "Recipe":
+        if any(further.chat_template_kwargs for further in self.mix):
+            raise ValueError("mix: chat_template_kwargs are said once, in data")
+        return self
 
     @model_validator(mode="after")
     def _one_trainer(self) -> "Recipe":
@@ -231,6 +247,16 @@ class Recipe(Section):
                 "remove openai"
             )
         return self
+
+    @property
+    def sections(self) -> tuple[Data, ...]:
+        """All that is trained on, in the order of the rows."""
+        return (self.data, *self.mix)
+
+    @property
+    def file(self) -> Path | None:
+        """The file whose lines all training rows are, if it is one."""
+        return None if self.mix else self.data.file
 
     @property
     def folder(self) -> Path:

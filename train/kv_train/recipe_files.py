@@ -78,6 +78,7 @@ def _with_seed(recipe: Recipe, seed: int) -> Recipe:
         update={
             "name": f"{recipe.name}-seed{seed}",
             "data": recipe.data.model_copy(update={"seed": seed}),
+            "mix": tuple(data.model_copy(update={"seed": seed}) for data in recipe.mix),
             "training": recipe.training.model_copy(update={"seed": seed}),
         }
     )
@@ -106,11 +107,16 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise RecipeError(f"--set {override}: expected key=value, such as training.epochs=1")
     *parents, last = key.split(".")
-    target = raw
+    target: dict[str, Any] | list[Any] = raw
     for parent in parents:
-        target = target.setdefault(parent, {})
-        if not isinstance(target, dict):
+        inside = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        if isinstance(target, list) and parent.isdecimal() and int(parent) < len(target):
+            inside = target[int(parent)]
+        if not isinstance(inside, dict | list):
             raise RecipeError(f"--set {override}: {parent!r} has no keys of its own")
+        target = inside
+    if not isinstance(target, dict):
+        raise RecipeError(f"--set {override}: {last!r} is a number in a list; name a key of it")
     target[last] = _number(yaml.safe_load(value))
 
 
@@ -142,8 +148,8 @@ def _explain(problem: Any) -> str:
 
 def _allowed(location: tuple[Any, ...]) -> list[str]:
     section: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        field = section.model_fields.get(str(part))
+    for part in (part for part in location[:-1] if isinstance(part, str)):
+        field = section.model_fields.get(part)
         section = _section(field.annotation) if field else Recipe
     return list(section.model_fields)
 

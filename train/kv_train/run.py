@@ -103,7 +103,7 @@ def _identity(recipe: Recipe, base: adapter.Base, folder: Path) -> str:
     """Digest everything that decides the adapter's bytes and its log."""
     settled = recipe.model_copy(update={"out": None, "report_to": ()})
     digest = hashlib.sha256(f"{dump_recipe(settled)}\0{base.sha256}\0".encode())
-    for rows in (generate(recipe.data, folder), held_out(recipe, folder)):
+    for rows in (generate(recipe, folder), held_out(recipe, folder)):
         for row in rows:
             digest.update(json.dumps(row, sort_keys=True).encode())
         digest.update(b"\0")

@@ -21,7 +21,7 @@ _BAR = 40
 def print_report(report: Report, *, strict: bool) -> None:
     """Print all parts of a report that there are."""
     recipe = report.recipe
-    data = recipe.data.file or f"{recipe.data.generator!r} prompts"
+    data = " and ".join(str(one.file or f"{one.generator!r} prompts") for one in recipe.sections)
     _print(f"{recipe.name}: {recipe.model} on {data}", style="bold")
     if report.plan:
         _print("")

@@ -78,12 +78,15 @@ def check(recipe: Recipe, tokenizer: Path | None = None) -> Report:
 
 
 def _training_rows(recipe: Recipe, model: Model) -> Rows:
-    file = recipe.data.file
-    if file is None and recipe.data.tokens is not None and model.folder is None:
-        unknown = f"windows of {recipe.data.tokens:,} tokens are filled by the model's tokenizer"
-        return Rows((), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),))
-    rows = generate(recipe.data, model.folder or "")
-    source = "generated row" if file is None else f"{file}, line"
+    if model.folder is None:
+        for data in recipe.sections:
+            if data.file is None and data.tokens is not None:
+                unknown = f"windows of {data.tokens:,} tokens are filled by the model's tokenizer"
+                return Rows(
+                    (), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),)
+                )
+    rows = generate(recipe, model.folder or "")
+    source = "generated row" if recipe.file is None else f"{recipe.file}, line"
     return gather(rows, recipe, model, key="data", source=source)
 
 

@@ -169,23 +169,23 @@ def row_tokens(messages: Iterable[Message], count: Callable[[str], int]) -> int:
 
 
 def _section(recipe: Recipe) -> OpenAI:
-    data = recipe.data
     if recipe.openai is None:
         raise RecipeError(
             f"{recipe.name}: no 'openai' section; add one, or train here with: kv-train run"
         )
-    if data.tokens is not None and data.file is None:
-        raise RecipeError(
-            f"data.tokens {data.tokens}: a window needs the model's tokenizer, which cannot be "
-            f"had for {recipe.model}; use data.dictionaries instead (not with kind 'needle')"
-        )
+    for data in recipe.sections:
+        if data.tokens is not None and data.file is None:
+            raise RecipeError(
+                f"data.tokens {data.tokens}: a window needs the model's tokenizer, which cannot be "
+                f"had for {recipe.model}; use data.dictionaries instead (not with kind 'needle')"
+            )
     return recipe.openai
 
 
 def _named_rows(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows as they are sent, each with its place for messages."""
-    source = f"{recipe.data.file}, line" if recipe.data.file else f"{recipe.name}, generated row"
-    for line, row in enumerate(generate(recipe.data, recipe.model, form="openai"), start=1):
+    source = f"{recipe.file}, line" if recipe.file else f"{recipe.name}, generated row"
+    for line, row in enumerate(generate(recipe, recipe.model, form="openai"), start=1):
         yield f"{source} {line}", {key: row[key] for key in row if key not in _PLACE}
 
 
