@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, EvalPrediction
 from kv_tasks.training_data import Specification, rows
 from kv_train.attention import NAME
 from kv_train.examples import encode_rows, held_out
-from kv_train.held_out import HeldOut
+from kv_train.held_out import HeldOut, other_kinds
 from kv_train.packing import Collator, Pack, pack_rows
 from kv_train.recipe_files import load_recipe
 from kv_train.tokens import Row
@@ -60,6 +60,25 @@ def test_metrics_weigh_tokens_and_questions_and_ignore_what_fills_a_batch() -> N
         "exact_match_depth_3": 0.0,
         "exact_match_depth_5": 1.0,
     }
+
+
+def test_the_first_kind_is_told_by_depth_and_every_other_by_its_name() -> None:
+    packs = [
+        Pack((1,), ((2,),), ((2,),), (depth,), kind)
+        for depth, kind in ((0.0, "simple"), (1.0, "simple"), (0.0, "mdqa"), (0.5, "mdqa"))
+    ]
+    exact = np.array([[1.0], [0.0], [1.0], [1.0]])
+    losses = np.array([[[2.0, 1.0]], [[4.0, 1.0]], [[9.0, 1.0]], [[9.0, 1.0]]])
+    found = HeldOut(packs).metrics(EvalPrediction(predictions=exact, label_ids=losses))
+    assert found == {
+        "loss": 3.0,
+        "exact_match": 0.5,
+        "exact_match_depth_1": 1.0,
+        "exact_match_depth_5": 0.0,
+        "exact_match_mdqa": 1.0,
+    }
+    logged = {f"eval_{key}": value for key, value in found.items()}
+    assert other_kinds(logged) == ["mdqa"]
 
 
 def test_what_is_held_out_follows_the_recipe(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Recipes: what is accepted, and how a mistake is named."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -96,14 +97,16 @@ mix:
 """
 
 
-def test_mixed_data_is_all_trained_on_and_held_out_prompts_are_like_the_first(
+def test_of_mixed_data_all_is_trained_on_and_all_is_held_out(
     tmp_path: Path, tiny_folder: Path
 ) -> None:
     recipe = load_recipe(write(tmp_path, MINIMAL + MIXED), ["mix.1.samples=3"])
     rows = list(generate(recipe, tiny_folder))
     starts = [row["messages"][0]["content"].split(" ", 1)[0] for row in rows]
     assert starts == ["Do"] * 4 + ["Write"] * 6 + ["Do"] * 3
-    assert all(row["messages"][0]["content"].startswith("Do") for row in held_out(recipe, "m"))
+    asked = [(row["kind"], row["messages"][0]["content"]) for row in held_out(recipe, "m")]
+    assert Counter(kind for kind, _ in asked) == {"simple": 40, "mdqa": 42, "multi-query": 40}
+    assert not {text for _, text in asked} & {row["messages"][0]["content"] for row in rows}
     with pytest.raises(RecipeError, match="--set mix.7.samples=3: '7' has no keys"):
         load_recipe(write(tmp_path, MINIMAL + MIXED), ["mix.7.samples=3"])
 

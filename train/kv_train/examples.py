@@ -38,24 +38,31 @@ def generate(
 def held_out(recipe: Recipe, model: Path | str) -> Iterator[dict[str, Any]]:
     """Yield rows like those of training, of another stream, golds even over depth.
 
-    Nothing is yielded where ``evaluation.steps`` is 0, or where training reads a file and
-    neither ``data.kind`` nor ``evaluation.file`` says what to ask.
+    Of each section ``evaluation.samples``; where data is mixed, the rows say their ``kind``.
+    Nothing is yielded where ``evaluation.steps`` is 0, nor of a section that reads a file and
+    has no ``kind`` to ask instead.
 
     Raises:
         DataError: as :func:`generate`.
     """
-    wanted, data = recipe.evaluation, recipe.data
+    wanted = recipe.evaluation
     if not wanted.steps:
         return
     if wanted.file is not None:
         yield from read_rows(wanted.file)
-    elif data.file is None or data.kind is not None:
+        return
+    kinds: list[str] = []
+    for data in recipe.sections:
+        if data.file is not None and data.kind is None:
+            continue
         # Whole contexts, as many as give all the samples asked for.
         contexts = -(-wanted.samples // data.questions_per_context)
         rows = _GENERATORS.get(data.generator, _dictionaries)(
             data, model, contexts * data.questions_per_context, "messages"
         )
-        yield from rows
+        kinds.append(data.generator)
+        again = f"_{kinds.count(data.generator)}" if kinds.count(data.generator) > 1 else ""
+        yield from (row | {"kind": data.generator + again} if recipe.mix else row for row in rows)
 
 
 def _dictionaries(

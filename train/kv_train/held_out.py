@@ -1,7 +1,8 @@
 """Retrieval accuracy on held-out prompts while training goes on, by depth of the gold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from transformers import (
@@ -31,20 +32,26 @@ class HeldOut:
     def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Return ``loss`` a token, ``exact_match``, and ``exact_match_depth_1`` to ``_5``.
 
+        These are of the first kind of prompts; each other has its ``exact_match_KIND``.
+
         Args:
             prediction: what :func:`kv_train.trainer.answer_scores` gave for all packs.
         """
         exact = np.asarray(prediction.predictions)
         losses, tokens = np.moveaxis(np.asarray(prediction.label_ids), -1, 0)
-        asked = tokens > 0
+        kinds = np.array([item.kind or "" for item in self.packs])
+        asked, first = tokens > 0, kinds[0]
+        chosen = asked & (kinds == first)[:, None]
         found = {
-            "loss": float(losses[asked].sum() / tokens[asked].sum()),
-            "exact_match": float(exact[asked].mean()),
+            "loss": float(losses[chosen].sum() / tokens[chosen].sum()),
+            "exact_match": float(exact[chosen].mean()),
         }
         parts = self._parts(exact.shape[1])
         for part in range(PARTS):
-            if (inside := asked & (parts == part)).any():
+            if (inside := chosen & (parts == part)).any():
                 found[f"exact_match_depth_{part + 1}"] = float(exact[inside].mean())
+        for kind in dict.fromkeys(kinds[kinds != first]):
+            found[f"exact_match_{kind}"] = float(exact[asked & (kinds == kind)[:, None]].mean())
         return found
 
     def _parts(self, width: int) -> np.ndarray:
@@ -55,6 +62,16 @@ class HeldOut:
                 if depth is not None:
                     parts[number, question] = min(int(depth * PARTS), PARTS - 1)
         return parts
+
+
+def other_kinds(entry: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of prompts that a line of the log has accuracies of, beside the first."""
+    prefix = "eval_exact_match_"
+    return sorted(
+        key.removeprefix(prefix)
+        for key in entry
+        if key.startswith(prefix) and not key.startswith(f"{prefix}depth_")
+    )
 
 
 class EvaluateAtEnd(TrainerCallback):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kv_train.held_out import PARTS
+from kv_train.held_out import PARTS, other_kinds
 from kv_train.recipe import Data
 
 # Everything that this corpus names is invented.
@@ -90,8 +90,11 @@ def _training(log: Sequence[Mapping[str, Any]]) -> str:
     text += "\nHeld-out prompts answered word for word, by depth of the gold in the prompt:\n\n"
     parts = [part for part in range(PARTS) if f"eval_exact_match_depth_{part + 1}" in evaluated[0]]
     ranges = [f"{part / PARTS:.1f} to {(part + 1) / PARTS:.1f}" for part in parts]
-    text += "| step | all | " + " | ".join(ranges) + " |\n" + "|---" * (len(parts) + 2) + "|\n"
+    kinds = other_kinds(evaluated[0])
+    headings = ["step", "all", *ranges, *(f"all of {kind}" for kind in kinds)]
+    text += "| " + " | ".join(headings) + " |\n" + "|---" * len(headings) + "|\n"
+    suffixes = ["", *(f"_depth_{part + 1}" for part in parts), *(f"_{kind}" for kind in kinds)]
     for entry in (evaluated[0], evaluated[-1]):
-        keys = ["eval_exact_match", *(f"eval_exact_match_depth_{part + 1}" for part in parts)]
+        keys = [f"eval_exact_match{suffix}" for suffix in suffixes]
         text += f"| {entry['step']} | " + " | ".join(f"{entry[key]:.2f}" for key in keys) + " |\n"
     return text

@@ -26,12 +26,14 @@ class Pack:
         suffixes: the rest of each row, lengths S_1..S_K.
         labels: of each suffix, as long as it: the token where it is trained, else IGNORED.
         depths: of each row's gold, 0 to 1, None where a row does not say.
+        kind: of the rows.
     """
 
     context: tuple[int, ...]
     suffixes: tuple[tuple[int, ...], ...]
     labels: tuple[tuple[int, ...], ...]
     depths: tuple[float | None, ...]
+    kind: str | None = None
 
     def __len__(self) -> int:
         return len(self.context) + sum(map(len, self.suffixes))
@@ -64,6 +66,7 @@ def pack(rows: Sequence[Row]) -> Pack:
         suffixes=tuple(row.input_ids[shared:] for row in rows),
         labels=tuple(row.labels[shared:] for row in rows),
         depths=tuple(row.depth for row in rows),
+        kind=rows[0].kind,
     )
 
 

@@ -1,5 +1,6 @@
 """Pictures of a training: loss, and held-out accuracy by depth."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kv_train.held_out import PARTS
+from kv_train.held_out import PARTS, other_kinds
 
 Log = Sequence[Mapping[str, Any]]
 
@@ -54,6 +55,9 @@ def _accuracies(axes: Axes, evaluated: Log) -> None:
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=1, label=where)
     overall = [entry["eval_exact_match"] for entry in evaluated]
     axes.plot(x, overall, "o-", color="black", linewidth=2, label="all")
+    for kind, style in zip(other_kinds(evaluated[0]), itertools.cycle(("--", ":", "-."))):
+        scores = [entry[f"eval_exact_match_{kind}"] for entry in evaluated]
+        axes.plot(x, scores, style, color="tab:red", linewidth=2, label=f"all of {kind}")
     axes.set(xlabel="optimizer step", ylabel="answers word for word", title="Held-out accuracy")
     axes.set_ylim(-0.02, 1.02)
     axes.legend(frameon=False, fontsize="small")

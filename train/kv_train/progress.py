@@ -7,6 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from kv_tasks import console
+from kv_train.held_out import other_kinds
 
 
 class ProgressLine(TrainerCallback):  # type: ignore[misc]
@@ -58,7 +59,8 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         if not logs or not state.is_world_process_zero:
             return
         if "eval_exact_match" in logs:
-            self._accuracy = f" held-out exact {logs['eval_exact_match']:.2f}"
+            others = [f", {k} {logs[f'eval_exact_match_{k}']:.2f}" for k in other_kinds(logs)]
+            self._accuracy = f" held-out exact {logs['eval_exact_match']:.2f}{''.join(others)}"
             console.note(f"step {state.global_step}/{state.max_steps}{self._accuracy}")
         if "loss" not in logs:
             return

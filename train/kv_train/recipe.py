@@ -175,8 +175,8 @@ class Evaluation(Section):
     Attributes:
         steps: optimizer steps from one evaluation to the next, beside those before the first
             and after the last step; 0 for none at all.
-        samples: held-out prompts, made like the training prompts from another stream, golds
-            even over depth.
+        samples: held-out prompts of each section, made like the training prompts from another
+            stream, golds even over depth.
         file: JSON lines with ``messages`` instead.
     """
 
@@ -213,8 +213,7 @@ class Recipe(Section):
         model: a folder, a hub name or a short name of this package; with ``openai``, the
             provider's name of the model.
         revision: branch, tag or commit on the hub.
-        mix: further data of the same form as ``data``, trained in the same steps, shuffled;
-            held-out prompts are made like ``data``.
+        mix: further data of the same form as ``data``, trained in the same steps, shuffled.
         report_to: where losses and accuracies are sent, beside the adapter's own log.
         out: the adapter's folder; ``adapters/NAME`` by default.
         openai: the job, for ``kv-train openai``.

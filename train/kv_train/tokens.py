@@ -41,6 +41,7 @@ class Row:
         context_id: rows with the same id share their haystack.
         name: where the row came from, for messages.
         depth: of the gold in the haystack, 0 to 1, where the row says.
+        kind: of held-out prompts, where there are several.
     """
 
     input_ids: tuple[int, ...]
@@ -48,6 +49,7 @@ class Row:
     context_id: str
     name: str
     depth: float | None = None
+    kind: str | None = None
 
     @property
     def prompt_length(self) -> int:
@@ -76,7 +78,7 @@ def encode(
     Args:
         tokenizer: a fast tokenizer with a chat template.
         row: ``messages`` ending with the assistant's answer; ``context_id`` if several rows
-            share a context; ``depth`` of the gold, if any.
+            share a context; ``depth`` of the gold and ``kind``, if any.
         name: file and line, or generator and number, for error messages.
         max_length: the most tokens a row may have; nothing is ever cut.
         template_kwargs: what the chat template is called with.
@@ -121,9 +123,8 @@ def encode(
             f"{name}: {end} tokens, more than the limit of {max_length}; nothing is cut here: "
             "use a shorter haystack, or raise training.max_length if the model allows it"
         )
-    depth = row.get("depth")
     context_id = str(row.get("context_id", name))
-    return Row(tuple(ids[:end]), tuple(spans), context_id, name, depth)
+    return Row(tuple(ids[:end]), tuple(spans), context_id, name, row.get("depth"), row.get("kind"))
 
 
 def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
