@@ -13,7 +13,8 @@ Base and adapters on mdqa_pos (six positions) and kv_sweep_4k:
 Printed are wall time, processor time (which other work on the machine disturbs less), engine
 starts, prompt tokens, the share found in the prefix cache, peak memory of all processes, and
 which answers' scores differ. All sides have the same cores, precision, limits and prefix
-caching. ``--scaling`` adds ours with fewer adapters and documents.
+caching. ``--scaling`` adds ours with fewer adapters and documents; ``--sides`` chooses, and
+without any only that is left.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from kv_tasks.paths import task_configs
 from kv_train.models import resolve_model
 
 TASKS = "mdqa_pos,kv_sweep_4k"
+SWEEP = ("kv_sweep_4k", "kv_simple_4k_template")
 # lm_eval, where vLLM is installed as a CPU wheel that it does not know by name, and with the
 # tokens counted that the engine computes and finds in its cache.
 PLAIN_VLLM = """
@@ -75,7 +77,7 @@ class Side:
     Attributes:
         seconds: wall time, engine starts included.
         processor: seconds of all cores together.
-        starts: engines started.
+        starts: engine processes that were seen; with hf, loads of the model.
         prompt: prompt tokens, None where they are not counted.
         cached: of these, found in the prefix cache.
         memory: bytes of all processes together at their peak.
@@ -97,6 +99,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.peak = 0
+        self.engines: set[int] = set()
         self.seconds = self.processor = 0.0
 
     def run(self, command: Sequence[str], **environment: str) -> None:
@@ -123,6 +126,7 @@ class Watched:
                 root = psutil.Process(pid)
                 tree = [root, *root.children(recursive=True)]
                 self.peak = max(self.peak, sum(process.memory_info().rss for process in tree))
+                self.engines |= {p.pid for p in tree if "EngineCore" in " ".join(p.cmdline())}
             except psutil.Error:
                 pass
             time.sleep(0.2)
@@ -142,10 +146,15 @@ def ours(base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str,
     ]
     prompt, cached = (sum(r[f"{key}_tokens"] for r in records) for key in ("prompt", "cached"))
     folders = {folder.name: folder for folder in sorted(out.iterdir())}
-    return Side(name, watched.seconds, watched.processor, 1, prompt, cached, watched.peak, folders)
+    starts = len(watched.engines)
+    return Side(
+        name, watched.seconds, watched.processor, starts, prompt, cached, watched.peak, folders
+    )
 
 
-def plain(side: str, base: str, adapters: Sequence[Path], limit: int, out: Path) -> Side:
+def plain(
+    side: str, base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str
+) -> Side:
     """Evaluate model by model with lm_eval alone."""
     kind = "hf" if side == "hf" else "vllm"
     plugins = "kv_adapters_cpu_lora" if side == "kernels" else ""
@@ -158,7 +167,7 @@ def plain(side: str, base: str, adapters: Sequence[Path], limit: int, out: Path)
         command = [sys.executable, "-c", PLAIN_VLLM] if kind == "vllm" else []
         command = command or [sys.executable, "-m", "lm_eval"]
         model_args = ",".join(_model_args(kind, folder, adapter))
-        command += ["--model", kind, "--model_args", model_args, "--tasks", TASKS]
+        command += ["--model", kind, "--model_args", model_args, "--tasks", tasks]
         command += ["--apply_chat_template", "--limit", str(limit), "--log_samples"]
         command += ["--include_path", str(task_configs()), "--output_path", str(out / label)]
         command += ["--batch_size", "auto" if kind == "vllm" else "8"]
@@ -168,8 +177,8 @@ def plain(side: str, base: str, adapters: Sequence[Path], limit: int, out: Path)
         if usage.is_file():
             counted = json.loads(usage.read_text())
             prompt, cached = prompt + counted["prompt_tokens"], cached + counted["cached_tokens"]
-    starts = len(folders)
     known = kind == "vllm"
+    starts = len(watched.engines) if known else len(folders)
     return Side(
         PLAIN[side], watched.seconds, watched.processor, starts, prompt if known else None,
         cached if known else None, watched.peak, folders,
@@ -245,21 +254,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--adapter", type=Path, action="append", default=[])
+    parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--questions", type=int, default=20, help="documents a task")
-    parser.add_argument("--sides", nargs="+", default=["ours", *PLAIN, "separate"])
+    parser.add_argument("--sides", nargs="*", default=["ours", *PLAIN, "separate"])
     parser.add_argument("--scaling", action="store_true")
     asked = parser.parse_args()
-    base, adapters, limit = asked.base, asked.adapter, asked.questions
+    base, adapters, limit, tasks = asked.base, asked.adapter, asked.questions, asked.tasks
     print(
-        f"{base} and {len(adapters)} adapters, {TASKS}, {limit} documents a task; "
+        f"{base} and {len(adapters)} adapters, {tasks}, {limit} documents a task; "
         f"{len(os.sched_getaffinity(0))} cores, {cpu_dtype()}, prefix caching on"
     )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        sides = [ours(base, adapters, limit, out / "ours", TASKS, "kv-adapters eval")]
-        for name in PLAIN:
+        sides = []
+        if "ours" in asked.sides:
+            sides.append(ours(base, adapters, limit, out / "ours", tasks, "kv-adapters eval"))
+        for name in PLAIN if sides else ():
             if name in asked.sides:
-                sides.append(plain(name, base, adapters, limit, out / name))
+                sides.append(plain(name, base, adapters, limit, out / name, tasks))
                 # What is done is shown: the next side may take an hour.
                 print_sides("base and adapters", sides)
                 found = differences(sides[0], sides[-1])
@@ -270,8 +282,8 @@ def main() -> None:
             print_sides(
                 "the sweep's questions",
                 [
-                    ours(base, (), limit, out / "sweep", "kv_sweep_4k", "one haystack"),
-                    ours(base, (), limit, out / "alone", "kv_simple_4k_template", "one each"),
+                    ours(base, (), limit, out / "sweep", SWEEP[0], "one haystack"),
+                    ours(base, (), limit, out / "alone", SWEEP[1], "one each"),
                 ],
             )
         if asked.scaling:
@@ -279,7 +291,7 @@ def main() -> None:
             print_sides(
                 "scaling",
                 [
-                    ours(base, adapters[:count], n, out / f"scale-{count}-{n}", TASKS,
+                    ours(base, adapters[:count], n, out / f"scale-{count}-{n}", tasks,
                          f"{count} adapters, {n} documents")
                     for count, n in grid
                 ],

@@ -8,6 +8,7 @@ KVError
 ├── AdapterError       an adapter folder that is not what it says
 ├── PromptTooLongError a prompt that does not fit where truncation would be silent
 ├── RunError           an evaluation output folder that cannot be read or reused
+│   └── MetricError    a task without a score that can be compared
 ├── ServiceError       a provider that refuses, does not answer, or whose job fails
 └── MissingPackageError  an optional dependency that the command needs
 
@@ -50,6 +51,10 @@ class PromptTooLongError(KVError):
 
 class RunError(KVError):
     """An evaluation output folder is missing, partial, or corrupt."""
+
+
+class MetricError(RunError):
+    """A task has no score from 0 to 1 by document; the others of its run can be compared."""
 
 
 class ServiceError(KVError):

@@ -18,6 +18,9 @@ from kv_tasks.files import atomic_path, sha256_file
 from kv_tasks.paths import cache_folder
 
 DEMO = "smollm2-135m"
+_TOKENIZER = (
+    "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "chat_template*",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,14 @@ def base_checksum(folder: Path) -> str:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
     digest = hashlib.sha256()
     for file in [folder / "config.json", *weights]:
+        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def tokenizer_checksum(folder: Path) -> str:
+    """Return one SHA-256 for what turns messages into tokens: tokenizer and chat template."""
+    digest = hashlib.sha256()
+    for file in sorted(file for name in _TOKENIZER for file in folder.glob(name)):
         digest.update(f"{file.name} {sha256_file(file)}\n".encode())
     return digest.hexdigest()
 

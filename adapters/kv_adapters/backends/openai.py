@@ -8,6 +8,7 @@ name; ``kv_general_chat`` asks the same without. The service refuses a prompt th
 import hashlib
 import json
 import os
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from kv_tasks.errors import AdapterError, UsageError
 CONCURRENT = 8
 KEY = "OPENAI_API_KEY"
 URL = "https://api.openai.com/v1"
+# These reason before they answer, and take neither a temperature nor stop sequences.
+REASONING = re.compile(r"(ft:)?(o\d|gpt-5)")
 
 
 class OpenAIBackend:
@@ -29,8 +32,6 @@ class OpenAIBackend:
 
     def __init__(self, settings: Settings) -> None:
         """Prepare requests; nothing is asked yet."""
-        from lm_eval.models.openai_completions import OpenAIChatCompletion
-
         if not os.environ.get(KEY):
             raise UsageError(f"--backend openai needs a key: set {KEY}")
         url = settings.url or os.environ.get("OPENAI_BASE_URL") or URL
@@ -41,7 +42,7 @@ class OpenAIBackend:
             "num_concurrent": CONCURRENT,
             "seed": settings.seed,
         }
-        self.lm = recorded(OpenAIChatCompletion, refuses=False)(**self._arguments)
+        self.lm = recorded(_chat_class(), refuses=False)(**self._arguments)
 
     def select(self, adapter: Path | None) -> None:
         """Ask this job's model from now on; None is the base model."""
@@ -51,6 +52,25 @@ class OpenAIBackend:
         """Return what is asked, and with what."""
         version = metadata.version("lm_eval")
         return {**self._arguments, "model": self.lm.model, "backend": f"openai, lm_eval {version}"}
+
+
+def _chat_class() -> type[Any]:
+    """Return the harness's class for chats, greedy for every model that can be.
+
+    The harness takes any name with a 5 in it, gpt-3.5-turbo among them, for a reasoning model,
+    whose temperature is 1 and whose answers nothing stops.
+    """
+    from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
+
+    def payload(self: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        if REASONING.match(self.model):
+            return dict(OpenAIChatCompletion._create_payload(self, *arguments, **options))
+        asked = dict(LocalChatCompletion._create_payload(self, *arguments, **options))
+        asked["max_completion_tokens"] = asked.pop("max_tokens")
+        return asked
+
+    name = OpenAIChatCompletion.__name__
+    return type(name, (OpenAIChatCompletion,), {"_create_payload": payload})
 
 
 def fine_tuned_model(job: Path) -> str:

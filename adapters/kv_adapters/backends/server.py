@@ -42,12 +42,12 @@ class ServerBackend:
             "model": self._base,
             "tokenizer": str(settings.base),
             "tokenizer_backend": "huggingface",
-            # The harness takes one token off, for an answer that log-likelihoods do not have.
+            # The harness takes one token off, for an answer that it leaves room for elsewhere.
             "max_length": min(context, settings.max_length or context) + 1,
             "num_concurrent": CONCURRENT,
             "seed": settings.seed,
         }
-        self.lm = recorded(LocalCompletionsAPI)(**self._arguments)
+        self.lm = recorded(_with_bos(LocalCompletionsAPI))(**self._arguments)
         for adapter in settings.adapters:
             self._check(adapter.name)
 
@@ -58,7 +58,13 @@ class ServerBackend:
     def describe(self) -> dict[str, Any]:
         """Return what the server is asked with."""
         version = metadata.version("lm_eval")
-        return {**self._arguments, "model": self.lm.model, "backend": f"server, lm_eval {version}"}
+        return {
+            **self._arguments,
+            "model": self.lm.model,
+            "backend": f"server, lm_eval {version}",
+            # A server does not tell the checksums of what it loaded, and when.
+            "weights": "not verified: those that the server has loaded under this name",
+        }
 
     def _name_of_base(self, settings: Settings) -> str:
         """Return the name under which the base is served: as given, or its folder's."""
@@ -74,6 +80,32 @@ class ServerBackend:
                 "adapters under their names: kv-adapters serve"
             )
         return name
+
+
+def _with_bos(harness_class: type[Any]) -> type[Any]:
+    """Return the class with prompts encoded as hf and vllm models encode them.
+
+    The harness's class adds no special tokens; a Llama or Mistral without its first token scores
+    worse. A prompt that begins with it, as chat templates write it, does not get a second.
+    """
+
+    def tok_encode(
+        self: Any,
+        string: Any,
+        left_truncate_len: int | None = None,
+        add_special_tokens: bool | None = None,
+        **options: Any,
+    ) -> Any:
+        if not isinstance(string, str):
+            return [tok_encode(self, one, left_truncate_len, add_special_tokens) for one in string]
+        if add_special_tokens is None:
+            begun = self.tokenizer.bos_token and string.startswith(self.tokenizer.bos_token)
+            add_special_tokens = not begun
+        return harness_class.tok_encode(
+            self, string, left_truncate_len, add_special_tokens, **options
+        )
+
+    return type(harness_class.__name__, (harness_class,), {"tok_encode": tok_encode})
 
 
 def served_models(url: str) -> dict[str, int | None]:

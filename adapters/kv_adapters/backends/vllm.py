@@ -16,9 +16,10 @@ from kv_adapters.engine_settings import (
     distribution,
     engine_arguments,
     environment,
+    gpu,
     refuse_cuda_torch,
 )
-from kv_adapters.evaluation.answers import recorded
+from kv_adapters.evaluation.answers import PART_ON_GPU, recorded
 from kv_adapters.evaluation.usage import prefix_ordered
 from kv_adapters.lora_request import lora_request
 
@@ -33,7 +34,8 @@ class VllmBackend:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.update(environment())
         engine_lifetime.mark()
-        harness_lm = recorded(prefix_ordered(_harness_class()))
+        part = PART_ON_GPU if gpu() else None
+        harness_lm = recorded(prefix_ordered(_harness_class()), part=part)
         self._settings = settings
         self._arguments: dict[str, Any] = {
             "pretrained": str(settings.base),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from kv_adapters.checks.check import Check, judged
 from kv_tasks.errors import AdapterError, KVError
 from kv_tasks.files import sha256_file
@@ -47,9 +49,10 @@ def file_checks(adapter: Path, base: Path) -> list[Check]:
     for step in steps:
         try:
             checks += step(adapter, base)
-        except (KVError, OSError, ValueError, KeyError) as error:
+        except (KVError, OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
             name = step.__name__.removeprefix("_")
-            checks.append(Check(name, "failed", "readable", str(error), "train it again"))
+            found = str(error) or type(error).__name__
+            checks.append(Check(name, "failed", "readable", found, "copy or train it again"))
     return checks
 
 

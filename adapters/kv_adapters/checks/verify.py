@@ -6,7 +6,7 @@ from pathlib import Path
 from kv_adapters.checks.check import Check
 from kv_adapters.checks.files import file_checks
 from kv_tasks import console
-from kv_tasks.errors import AdapterError, KVError
+from kv_tasks.errors import AdapterError, KVError, MissingPackageError
 from kv_train.adapter import CONFIG, MANIFEST, read_config, read_manifest
 from kv_train.models import resolve_model
 
@@ -59,7 +59,11 @@ def ask_live(adapter: Path, base: Path) -> list[Check]:
     from kv_adapters.checks.probes import probes, reference
     from kv_adapters.engine_settings import refuse_cuda_torch
 
-    refuse_cuda_torch()
+    try:
+        refuse_cuda_torch()
+    except MissingPackageError as error:
+        mend = "install it, or leave the live checks out with --no-live"
+        return [Check("live", "failed", "vLLM asked", str(error), mend)]
     prompts = probes(base)
     try:
         console.note(f"computing {len(prompts)} prompts with PEFT")

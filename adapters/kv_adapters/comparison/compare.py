@@ -61,7 +61,9 @@ class Comparison:
         return tuple(lost.summary for lost in self.lost)
 
 
-def compare(base: Run, other: Run, gate: Gate | None = None) -> list[Comparison]:
+def compare(
+    base: Run, other: Run, gate: Gate | None = None
+) -> tuple[list[Comparison], dict[str, str]]:
     """Compare all tasks and groups that both runs have; each group stands before its tasks.
 
     Args:
@@ -69,8 +71,11 @@ def compare(base: Run, other: Run, gate: Gate | None = None) -> list[Comparison]
         other: most often an adapter's run.
         gate: what is judged by non-inferiority; None is the default.
 
+    Returns:
+        The rows, and the tasks that cannot be compared, with the reason.
+
     Raises:
-        RunError: the runs have no task, or no document of a task, in common.
+        RunError: the runs have no task, or no document of any, in common.
     """
     shared = [name for name in base.tasks if name in other.tasks]
     if not shared:
@@ -78,8 +83,15 @@ def compare(base: Run, other: Run, gate: Gate | None = None) -> list[Comparison]
             f"{other.folder}: no task in common with {base.folder}; found "
             f"{', '.join(other.tasks)} and {', '.join(base.tasks)}"
         )
-    joined = {name: pair(base, other, name) for name in shared}
-    return judged(list(_rows(base, other, joined, gate or Gate())))
+    joined, apart = {}, {}
+    for name in shared:
+        try:
+            joined[name] = pair(base, other, name)
+        except RunError as error:
+            apart[name] = str(error)
+    if not joined:
+        raise RunError("; ".join(apart.values()))
+    return judged(list(_rows(base, other, joined, gate or Gate()))), apart
 
 
 def judged(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -105,9 +117,10 @@ def _outcome(row: Comparison, adjusted: float | None, family: int) -> Comparison
 
 def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> Iterator[Comparison]:
     grouped: set[str] = set()
-    for group, leaves in base.groups.items():
+    groups = {name: leaves for name, leaves in base.groups.items() if not _mixed(name, base, gate)}
+    for group, leaves in groups.items():
         members = [leaf for leaf in leaves if leaf in joined]
-        within_another = any(set(leaves) < set(wider) for wider in base.groups.values())
+        within_another = any(set(leaves) < set(wider) for wider in groups.values())
         if len(members) < 2 or within_another or grouped.intersection(members):
             continue
         grouped.update(members)
@@ -117,6 +130,15 @@ def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> I
     for name in joined:
         if name not in grouped:
             yield _row((name, None), base, other, {name: joined[name]}, gate)
+
+
+def _mixed(group: str, run: Run, gate: Gate) -> bool:
+    """Say whether a group that is not gated holds what is; pooled, that would be out of sight."""
+    if gate.margin_of(group) is not None:
+        return False
+    leaves = set(run.groups[group])
+    inner = [name for name, below in run.groups.items() if set(below) < leaves]
+    return any(gate.margin_of(name) is not None for name in (*leaves, *inner))
 
 
 def _row(

@@ -7,6 +7,10 @@ A file changes the defaults::
       mmlu:
       gsm8k: 0.02
 
+A name stands for itself and for all that begin with it and an underscore, as a group's parts do;
+the longest that fits counts. A gated task that only one run has, or that a file names and none
+has, is no evidence.
+
 Non-inferiority is passed when the whole 95 % interval of the difference lies above minus the
 margin (a one-sided test at 2.5 %), failed when it lies below it, and inconclusive otherwise: that
 nothing was found says nothing. A base model that does hardly better than guessing or than
@@ -39,11 +43,17 @@ class Gate(BaseModel):
     tasks: Mapping[str, float | None] = Field(default_factory=lambda: dict.fromkeys(GENERAL))
 
     def margin_of(self, name: str) -> float | None:
-        """Return a task's margin, None if it is not gated; groups stand for their parts."""
-        for gated, own in self.tasks.items():
-            if name == gated or name.startswith(f"{gated}_"):
-                return self.margin if own is None else own
-        return None
+        """Return a task's margin, None if it is not gated."""
+        gated = self.gated_by(name)
+        if gated is None:
+            return None
+        own = self.tasks[gated]
+        return self.margin if own is None else own
+
+    def gated_by(self, name: str) -> str | None:
+        """Return the entry that a task falls under: its own, or the longest that it begins with."""
+        entries = [e for e in self.tasks if name == e or name.startswith(f"{e}_")]
+        return max(entries, key=len, default=None)
 
 
 def load_gate(file: Path) -> Gate:
@@ -56,6 +66,8 @@ def load_gate(file: Path) -> Gate:
         return Gate.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
     except OSError as error:
         raise UsageError(f"--gate {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--gate {file}: not a text in UTF-8 ({error.reason})") from error
     except yaml.YAMLError as error:
         raise UsageError(f"--gate {file}: not YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:

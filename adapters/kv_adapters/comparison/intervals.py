@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
@@ -19,24 +20,59 @@ def wilson(successes: float, count: float) -> tuple[float, float]:
     return min(float(low), successes / count), max(float(high), successes / count)
 
 
-def newcombe(
+def paired(
     base: "np.ndarray", other: "np.ndarray", effective: float | None = None
 ) -> tuple[float, float]:
-    """Return Newcombe's method 10 interval for ``mean(other) - mean(base)``, both of 0 and 1.
+    """Return an interval for ``mean(other) - mean(base)``, both of 0 and 1: the wider of two.
 
-    The Wilson limits of both proportions are combined as for independent samples, less
-    what the pairs share: phi, with a continuity correction where it is positive.
+    Newcombe's is too short where few documents changed, and all of them one way; Tango's where
+    many did. A gate that reads one limit needs both.
 
     Args:
         base: scores, (n,).
         other: scores of the same documents, (n,).
         effective: count as so many documents; None counts them all.
     """
-    n = effective if effective is not None else float(len(base))
-    part = n / len(base)
-    both = part * ((base == 1) & (other == 1)).sum()
-    gained = part * ((base == 0) & (other == 1)).sum()
-    lost = part * ((base == 1) & (other == 0)).sum()
+    one, two = newcombe(base, other, effective), tango(base, other, effective)
+    return min(one[0], two[0]), max(one[1], two[1])
+
+
+def tango(
+    base: "np.ndarray", other: "np.ndarray", effective: float | None = None
+) -> tuple[float, float]:
+    """Return Tango's score interval, arguments as for :func:`paired`.
+
+    It holds the differences that a score test does not reject, with the chance of a loss that is
+    likeliest under each.
+    """
+    n, _, gained, lost = _counts(base, other, effective)
+    found = (gained - lost) / n
+
+    def score(difference: float) -> float:
+        b = -gained - lost + (2 * n - gained + lost) * difference
+        c = -lost * difference * (1 - difference)
+        chance_of_loss = (np.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        variance = n * (2 * chance_of_loss + difference * (1 - difference))
+        return float((gained - lost - n * difference) / np.sqrt(max(variance, TINY**2)))
+
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    low, high = -1.0, 1.0
+    if score(-1 + TINY) > z:
+        low = float(brentq(lambda d: score(d) - z, -1 + TINY, found - TINY))
+    if score(1 - TINY) < -z:
+        high = float(brentq(lambda d: score(d) + z, found + TINY, 1 - TINY))
+    return low, high
+
+
+def newcombe(
+    base: "np.ndarray", other: "np.ndarray", effective: float | None = None
+) -> tuple[float, float]:
+    """Return Newcombe's method 10 interval, arguments as for :func:`paired`.
+
+    The Wilson limits of both proportions are combined as for independent samples, less
+    what the pairs share: phi, with a continuity correction where it is positive.
+    """
+    n, both, gained, lost = _counts(base, other, effective)
     p_other, p_base = (both + gained) / n, (both + lost) / n
     low_other, high_other = wilson(both + gained, n)
     low_base, high_base = wilson(both + lost, n)
@@ -81,10 +117,21 @@ def clustered_t(change: "np.ndarray", groups: "np.ndarray") -> tuple[float, floa
     return float(low), float(high), float(fit.pvalues[0])
 
 
-def all_alike(change: float, questions: int) -> tuple[float, float]:
-    """Return an interval where every question changed by ``change``."""
+def unseen(change: float, questions: int) -> tuple[float, float]:
+    """Return what questions that behave otherwise than any of these may add to ``change``."""
     reach = wilson(0, questions)[1]
     return change - reach, change + reach
+
+
+def _counts(
+    base: "np.ndarray", other: "np.ndarray", effective: float | None
+) -> tuple[float, float, float, float]:
+    """Return documents, those that both got right, gains and losses, scaled to ``effective``."""
+    n = effective if effective is not None else float(len(base))
+    part = n / len(base)
+    both = part * float(((base == 1) & (other == 1)).sum())
+    gained = part * float(((base == 0) & (other == 1)).sum())
+    return n, both, gained, part * float(((base == 1) & (other == 0)).sum())
 
 
 def _phi(both: float, gained: float, lost: float, neither: float) -> float:

@@ -78,11 +78,12 @@ def pair(base: Run, other: Run, task: str) -> Pairing:
 
 
 def missing_tasks(base: Run, other: Run) -> list[str]:
-    """Name the tasks that only one of two runs has, or that came without samples."""
+    """Name the tasks that only one of two runs has, or that came without what can be compared."""
     lines = []
     for run, rest in ((base, other), (other, base)):
         # One that came without samples is named as that alone.
-        known = {*rest.tasks, *rest.without_samples}
+        known = {*rest.tasks, *rest.without_samples, *rest.unfit}
+        lines += [f"{name}: {why}" for name, why in run.unfit.items()]
         lines += [f"{name}: only in {run.label}" for name in run.tasks if name not in known]
         lines += [
             f"{name}: no samples in {run.label}; run lm_eval with --log_samples"

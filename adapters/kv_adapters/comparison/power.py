@@ -4,7 +4,7 @@ import math
 
 from statsmodels.stats.power import TTestPower
 
-from kv_adapters.comparison.intervals import LEVEL, wilson
+from kv_adapters.comparison.intervals import LEVEL, TINY, wilson
 from kv_adapters.comparison.statistics import Difference
 
 POWER = 0.8
@@ -13,7 +13,9 @@ MOST = 1_000_000
 
 
 def questions_needed(found: Difference, margin: float | None, family: int = 1) -> int | None:
-    """Return the questions that would give an answer with 80 % power, None beyond a million.
+    """Return the questions that would give an answer with 80 % power, None where none would.
+
+    That is beyond a million, and where there were already as many.
 
     For superiority the difference seen is taken for the true one; for non-inferiority the
     true difference is taken to be zero, and the question is whether the interval stays above
@@ -26,10 +28,17 @@ def questions_needed(found: Difference, margin: float | None, family: int = 1) -
         family: rows that Holm's correction counts with this one; the strictest share is asked for.
     """
     away = abs(found.difference) if margin is None else margin
-    spread = found.spread or math.sqrt(wilson(0, found.questions)[1])
+    spread = found.spread if found.spread > TINY else math.sqrt(wilson(0, found.questions)[1])
     if away < 1e-6 or (spread / away) ** 2 * 8 > MOST:
         return None
-    needed = TTestPower().solve_power(
-        effect_size=away / spread, alpha=(1 - LEVEL) / 2 / family, power=POWER, alternative="larger"
+    needed = float(
+        TTestPower().solve_power(
+            effect_size=away / spread,
+            alpha=(1 - LEVEL) / 2 / family,
+            power=POWER,
+            alternative="larger",
+        )
     )
-    return math.ceil(float(needed))
+    # As many as there were, and undecided: the truth is near the limit, and no number is enough.
+    enough = math.isfinite(needed) and needed > found.questions
+    return math.ceil(needed) if enough else None

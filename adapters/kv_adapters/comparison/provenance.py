@@ -35,9 +35,7 @@ def provenance(evaluations: Mapping[str, Results]) -> dict[str, str]:
         for name, value in (_settings(results) | _recorded(results)).items():
             found.setdefault(name, {})[value] = None
     dates = list(dict.fromkeys([min(evaluations), max(evaluations)]))
-    seconds = sum(
-        float(results.get("total_evaluation_time_seconds") or 0) for results in evaluations.values()
-    )
+    seconds = sum(_seconds(results) for results in evaluations.values())
     return (
         {name: " | ".join(values) for name, values in found.items()}
         | _sums([_record(results) for results in evaluations.values()])
@@ -77,11 +75,22 @@ def _sums(records: Sequence[Results]) -> dict[str, str]:
         known = [record[key] for record in records if isinstance(record.get(key), int)]
         if known:
             found[name] = f"{sum(known):,}"
-    prompt = sum(record.get("prompt_tokens") or 0 for record in records)
-    if prompt:
-        cached = sum(record.get("cached_tokens") or 0 for record in records)
+    shares = [
+        (record["cached_tokens"], record["prompt_tokens"])
+        for record in records
+        if all(isinstance(record.get(key), int) for key in ("cached_tokens", "prompt_tokens"))
+    ]
+    if prompt := sum(asked for _, asked in shares):
+        cached = sum(kept for kept, _ in shares)
         found["found in the prefix cache"] += f" ({cached / prompt:.0%})"
     return found
+
+
+def _seconds(results: Results) -> float:
+    try:
+        return float(results.get("total_evaluation_time_seconds") or 0)
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _record(results: Results) -> Results:

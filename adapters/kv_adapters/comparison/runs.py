@@ -6,20 +6,25 @@ several times the newest results count.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from kv_adapters.comparison.provenance import provenance
 from kv_adapters.comparison.samples import TaskRun, read_task
-from kv_tasks.errors import RunError
+from kv_tasks.errors import MetricError, RunError
+
+# Of a model's arguments, those that say which it is.
+_NAMING = ("pretrained", "revision", "peft", "delta", "lora_local_path", "adapter", "model")
+_RECORDED = ("base_sha256", "adapter_sha256")
 
 
 @dataclass(frozen=True)
 class Run:
     """One model's results: tasks, groups of them, and where they came from.
 
-    ``without_samples`` names the tasks whose newest results came without scores by document.
+    ``without_samples`` names the tasks whose newest results came without scores by document,
+    ``unfit`` those that have none from 0 to 1, with the reason.
     """
 
     label: str
@@ -28,6 +33,7 @@ class Run:
     groups: Mapping[str, tuple[str, ...]]
     provenance: Mapping[str, str]
     without_samples: tuple[str, ...]
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -60,25 +66,58 @@ def load_run(folder: Path) -> Run:
     }
     newest = {name: date for date, results in evaluations.items() for name in results["configs"]}
     files = {name: place / f"samples_{name}_{date}.jsonl" for name, date in newest.items()}
-    tasks = {
-        name: read_task(name, file, evaluations[newest[name]])
-        for name, file in files.items()
-        if file.is_file()
-    }
+    tasks: dict[str, TaskRun] = {}
+    unfit: dict[str, str] = {}
+    for name, file in files.items():
+        if not file.is_file():
+            continue
+        try:
+            tasks[name] = read_task(name, file, evaluations[newest[name]])
+        except MetricError as error:
+            unfit[name] = str(error)
     if not tasks:
-        raise RunError(f"{place}: results without samples; run lm_eval with --log_samples")
+        problem = "results without samples; run lm_eval with --log_samples"
+        raise RunError(next(iter(unfit.values()), f"{place}: {problem}"))
     groups: dict[str, tuple[str, ...]] = {}
     for results in evaluations.values():
         groups |= _groups(results)
     counting = {date: evaluations[date] for date in sorted({newest[name] for name in tasks})}
+    _refuse_several_models(place, counting)
     return Run(
         label=folder.absolute().name,
         folder=place,
         tasks=tasks,
         groups=groups,
         provenance=provenance(counting),
-        without_samples=tuple(name for name in newest if name not in tasks),
+        without_samples=tuple(name for name in newest if name not in {*tasks, *unfit}),
+        unfit=unfit,
     )
+
+
+def _refuse_several_models(place: Path, evaluations: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a folder whose newest results are of more than one model.
+
+    lm_eval names folders by ``pretrained`` or ``peft``: an adapter that vLLM got as
+    ``lora_local_path`` lies among its base's.
+    """
+    found = {_model(results): date for date, results in evaluations.items()}
+    if len(found) > 1:
+        each = "; ".join(f"{date}: {', '.join(model) or 'none'}" for model, date in found.items())
+        raise RunError(
+            f"{place}: results of several models ({each}); delete what is "
+            "out of date, or evaluate each into a folder of its own"
+        )
+
+
+def _model(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what names a model: its arguments, and what our own record knows of its weights."""
+    given, record = results["config"].get("model_args"), results.get("kv_adapters")
+    if isinstance(given, str):
+        given = dict(part.partition("=")[::2] for part in given.split(","))
+    given = given if isinstance(given, Mapping) else {}
+    record = record if isinstance(record, Mapping) else {}
+    named = [f"{name}={given[name]}" for name in _NAMING if given.get(name)]
+    return (*named, *(f"{name}={record[name]}" for name in _RECORDED if record.get(name)))
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
@@ -122,13 +161,17 @@ def _read_results(file: Path) -> dict[str, Any]:
 
 def _groups(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return group name to its leaf tasks, nested groups resolved."""
-    children: Mapping[str, list[str]] = results["group_subtasks"]
+    children = {
+        name: [str(child) for child in below]
+        for name, below in results["group_subtasks"].items()
+        if isinstance(below, list)
+    }
 
-    def leaves(name: str) -> Iterator[str]:
+    def leaves(name: str, within: tuple[str, ...]) -> Iterator[str]:
         for child in children.get(name, []):
-            if children.get(child):
-                yield from leaves(child)
+            if children.get(child) and child not in within:
+                yield from leaves(child, (*within, child))
             else:
                 yield child
 
-    return {name: tuple(leaves(name)) for name, below in children.items() if below}
+    return {name: tuple(leaves(name, (name,))) for name, below in children.items() if below}

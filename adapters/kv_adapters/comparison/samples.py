@@ -4,11 +4,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from kv_tasks.errors import RunError
+from kv_tasks.errors import MetricError, RunError
 
 # Headline metric and filter of tasks that log several; others: the first numeric metric.
 HEADLINES: Mapping[str, tuple[str, str]] = {
@@ -17,6 +16,11 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
     "triviaqa": ("exact_match", "remove_whitespace"),
     "nq_open": ("exact_match", "remove_whitespace"),
 }
+
+
+# What guessing scores where one of several choices is written out.
+WRITTEN_CHOICES: Mapping[str, float] = {"mmlu_": 0.25}
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True)
@@ -86,24 +90,35 @@ def read_task(name: str, file: Path, results: Mapping[str, Any]) -> TaskRun:
         results: the results of the same date, which count the samples.
 
     Raises:
-        RunError: the file is empty, cut, doubled or damaged, or has no metric to compare.
+        RunError: the file is empty, cut, doubled or damaged.
+        MetricError: it has no metric that can be compared.
     """
-    rows = _rows(file)
-    _, first = next(rows, (0, None))
+    _, first = next(_rows(file), (0, None))
     if first is None:
         raise RunError(f"{file}: empty; delete it with its results and evaluate again")
-    higher_is_better = results["higher_is_better"].get(name) or {}
-    metric, chosen = _headline(name, first, higher_is_better, file)
-    samples = [
-        _sample(name, row, metric, (file, offset))
-        for offset, row in chain([(0, first)], rows)
-        if row.get("filter", "none") == chosen
-    ]
-    if not samples:
-        raise RunError(f"{file}: no rows of filter {chosen!r}, the headline of {name}")
-    counts = results["n-samples"].get(name) or {}
-    _check_whole(samples, counts.get("effective", len(samples)), file)
-    return TaskRun(name, metric, chosen, tuple(samples))
+    higher_is_better = results["higher_is_better"].get(name)
+    better = higher_is_better if isinstance(higher_is_better, Mapping) else {}
+    problem: MetricError | None = None
+    for metric, chosen in _headlines(name, first, better):
+        try:
+            samples = [
+                _sample(name, row, metric, (file, offset))
+                for offset, row in _rows(file)
+                if row.get("filter", "none") == chosen
+            ]
+        except MetricError as error:
+            # RULER, for one, says -1 for the lengths that were not asked for.
+            problem = problem or error
+            continue
+        if not samples:
+            raise RunError(f"{file}: no rows of filter {chosen!r}, the headline of {name}")
+        counts = results["n-samples"].get(name)
+        expected = counts.get("effective") if isinstance(counts, Mapping) else None
+        _check_whole(samples, expected if isinstance(expected, int) else len(samples), file)
+        return TaskRun(name, metric, chosen, tuple(samples))
+    raise problem or MetricError(
+        f"{file}: no numeric metric of which more is better; found {first.get('metrics')}"
+    )
 
 
 def _check_whole(samples: Sequence[Sample], expected: int, file: Path) -> None:
@@ -143,23 +158,26 @@ def _damaged(file: Path, number: int) -> RunError:
     )
 
 
-def _headline(
-    name: str, row: Mapping[str, Any], higher_is_better: Mapping[str, Any], file: Path
-) -> tuple[str, str]:
+def _headlines(
+    name: str, row: Mapping[str, Any], higher_is_better: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Yield metric and filter that a task may be judged by, the best first."""
     if name in HEADLINES:
-        return HEADLINES[name]
-    for metric in row.get("metrics", []):
+        yield HEADLINES[name]
+        return
+    metrics = row.get("metrics")
+    for metric in metrics if isinstance(metrics, list) else ():
         # A difference in a loss would be read the wrong way round.
         if isinstance(row.get(metric), int | float) and higher_is_better.get(metric) is not False:
-            return metric, row.get("filter", "none")
-    raise RunError(f"{file}: no numeric metric of which more is better; found {row.get('metrics')}")
+            yield metric, row.get("filter", "none")
 
 
 def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, int]) -> Sample:
     file, offset = place
     try:
         doc: Mapping[str, Any] = row["doc"] if isinstance(row["doc"], Mapping) else {}
-        response, answers = row["filtered_resps"][0], doc.get("answers")
+        responses, answers = row["filtered_resps"], doc.get("answers")
+        response = responses[0]
         question_id = doc.get("question_id")
         score = float(row[metric])
         # NaN fails this too; the intervals hold for nothing else.
@@ -172,23 +190,35 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             prompt_hash=row["prompt_hash"],
             score=score,
             question_id=f"{task}:{row['doc_id']}" if question_id is None else str(question_id),
-            gold_position=doc.get("gold_position"),
-            depth=doc.get("depth"),
+            gold_position=_number(doc.get("gold_position"), int),
+            depth=_number(doc.get("depth"), float),
             question=str(doc.get("question") or _prompt(row).strip()[-300:]),
             answers=tuple(map(str, answers if isinstance(answers, list) else [row.get("target")])),
             response=response if isinstance(response, str) else json.dumps(response),
-            # Of several choices the harness keeps a log-likelihood each.
-            chance=1 / len(row["filtered_resps"]) if len(row["filtered_resps"]) > 1 else 0.0,
-            refused=row.get("other"),
-            length=doc.get("length"),
+            chance=_chance(task, responses),
+            refused=_number(row.get("other"), float),
+            length=_number(doc.get("length"), int),
             file=file,
             offset=offset,
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise RunError(
+        raise MetricError(
             f"{file}: document {row.get('doc_id')}: no score by {metric!r} ({error!r}); "
             "expected a number from 0 to 1 in a row of lm_eval 0.4.13"
         ) from error
+
+
+def _number(value: Any, kind: type[N]) -> N | None:
+    """Return a number that a task of any origin may have put under one of our names, else None."""
+    return kind(value) if isinstance(value, int | float) else None
+
+
+def _chance(task: str, responses: Sequence[Any]) -> float:
+    """Return what guessing scores: of several choices the harness keeps a log-likelihood each."""
+    if len(responses) > 1:
+        return 1 / len(responses)
+    # A letter that is written is one of as many.
+    return next((c for name, c in WRITTEN_CHOICES.items() if task.startswith(name)), 0.0)
 
 
 def _prompt(row: Mapping[str, Any]) -> str:

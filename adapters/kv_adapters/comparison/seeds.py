@@ -60,8 +60,9 @@ def pool(
         seeds: each seed's rows against the same base.
     """
     rows, spreads, warnings = [], [], []
-    for first in seeds[0]:
-        place = (first.name, first.member_of)
+    # Of all seeds: what one alone lacks is said, too.
+    places = {(row.name, row.member_of): row for rows_ in seeds for row in rows_}
+    for place, first in places.items():
         each = [row for rows_ in seeds for row in rows_ if (row.name, row.member_of) == place]
         if len(each) < len(seeds) or len({_documents(row) for row in each}) > 1:
             warnings.append(f"{first.name}: not pooled, the seeds answered other documents")

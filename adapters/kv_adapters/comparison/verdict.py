@@ -52,14 +52,17 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
     """
     gate = gate or Gate()
     compared = [compare(base, other, gate) for other in others]
-    made = []
-    for other, rows in zip(others, compared, strict=True):
+    made, open_tasks = [], []
+    for other, (rows, apart) in zip(others, compared, strict=True):
         lost = dict.fromkeys(str(line) for row in rows for line in row.lost)
-        warnings = (*missing_tasks(base, other), *lost)
-        made.append(_verdict(other.label, rows, warnings, gate))
+        reasons = [why if name in why else f"{name}: {why}" for name, why in apart.items()]
+        warnings = (*missing_tasks(base, other), *reasons, *lost)
+        open_tasks.append(_not_compared(base, other, rows, gate))
+        made.append(_verdict(other.label, rows, warnings, gate, open_tasks[-1]))
     for name, places in families_of_seeds([other.label for other in others]).items():
-        rows, spreads, unpooled = pool(name, [compared[place] for place in places])
-        made.append(_verdict(name, rows, unpooled, gate, spreads))
+        rows, spreads, unpooled = pool(name, [compared[place][0] for place in places])
+        missing = tuple(dict.fromkeys(task for place in places for task in open_tasks[place]))
+        made.append(_verdict(name, rows, unpooled, gate, missing, spreads))
     return made
 
 
@@ -68,20 +71,44 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return EXIT_CODES[min((verdict.gate for verdict in verdicts), key=_ORDER.index)]
 
 
+def _not_compared(base: Run, other: Run, rows: Sequence[Comparison], gate: Gate) -> tuple[str, ...]:
+    """Name what is gated and was not compared: in one run alone, or asked for and in neither."""
+    compared = {row.name for row in rows}
+    tasks = {
+        name for run in (base, other) for name in (*run.tasks, *run.without_samples, *run.unfit)
+    }
+    lacking = {
+        entry for name in tasks - compared if (entry := gate.gated_by(name)) is not None
+    }  # fmt: skip
+    if "tasks" in gate.model_fields_set:
+        known = tasks | base.groups.keys() | other.groups.keys()
+        lacking |= gate.tasks.keys() - {gate.gated_by(name) for name in known}
+    return tuple(name for name in gate.tasks if name in lacking)
+
+
 def _verdict(
     label: str,
     rows: Sequence[Comparison],
     warnings: Sequence[str],
     gate: Gate,
+    missing: Sequence[str],
     seeds: Sequence[Spread] = (),
 ) -> Verdict:
     gated = [row.outcome for row in rows if row.member_of is None and row.margin is not None]
+    if missing:
+        gated.append("no evidence")
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
-    sentence = _sentence(label, rows, outcome, gate)
+    sentence = _sentence(label, rows, outcome, gate, missing)
     return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings), tuple(seeds))
 
 
-def _sentence(label: str, rows: Sequence[Comparison], outcome: GateOutcome, gate: Gate) -> str:
+def _sentence(
+    label: str,
+    rows: Sequence[Comparison],
+    outcome: GateOutcome,
+    gate: Gate,
+    missing: Sequence[str],
+) -> str:
     """Say in one sentence what changed, by the table's top rows, and what nobody looked at."""
     top = [row for row in rows if row.member_of is None]
     parts = [
@@ -90,7 +117,9 @@ def _sentence(label: str, rows: Sequence[Comparison], outcome: GateOutcome, gate
         if (part := _named(name, [row for row in top if row.margin is None]))
     ]
     gated = [row for row in top if row.margin is not None]
-    if not gated:
+    if missing:
+        parts.append(f"general ability was not compared in whole: {', '.join(missing)}")
+    if not gated and not missing:
         parts.append(f"general ability was not evaluated ({', '.join(gate.tasks)})")
     elif outcome == "passed":
         parts.append(f"general ability held: {_list(gated)}")

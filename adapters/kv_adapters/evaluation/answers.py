@@ -21,6 +21,7 @@ from kv_tasks import console
 Compute = Callable[..., list[Any]]
 # Requests computed together: enough to fill an engine, few enough to lose at a kill.
 PART = 64
+PART_ON_GPU = 1024
 
 
 class Journal:
@@ -68,7 +69,9 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
+def recorded(
+    harness_class: type[Any], *, refuses: bool = True, part: int | None = None
+) -> type[Any]:
     """Return a subclass of a harness LM that computes in parts and keeps its answers.
 
     The subclass keeps its name, which the harness writes into the results. Its ``journal`` is
@@ -79,6 +82,7 @@ def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
         harness_class: a harness model.
         refuses: whether prompts that would be cut are refused here; not where the model has no
             tokenizer, and a service refuses them itself.
+        part: requests whose answers are written down together, :data:`PART` unless said.
     """
 
     def method(name: str) -> Compute:
@@ -87,7 +91,7 @@ def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
         def answer(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
             if refuses:
                 self.fit = merged(self.fit, refuse_truncation(self, requests))
-            return _answer(self, name, requests, compute)
+            return _answer(self, name, requests, compute, part or PART)
 
         return answer
 
@@ -95,7 +99,7 @@ def recorded(harness_class: type[Any], *, refuses: bool = True) -> type[Any]:
     return type(harness_class.__name__, (harness_class,), {"journal": None, "fit": None, **methods})
 
 
-def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute) -> list[Any]:
+def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size: int) -> list[Any]:
     journal: Journal | None = lm.journal
     keys = list(_keys(kind, requests))
     found: dict[str, Any] = {}
@@ -105,7 +109,7 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute) -> li
             console.note(f"{len(found)} of {len(keys)} answers kept from an interrupted run")
     missing = [place for place, key in enumerate(keys) if key not in found]
     missing.sort(key=lambda place: str(requests[place].args[0]))
-    parts = _parts(missing)
+    parts = [missing[start : start + size] for start in range(0, len(missing), size)]
     for part in console.progress(parts, total=len(parts)):
         answers = compute(lm, [requests[place] for place in part], disable_tqdm=True)
         part_keys = [keys[place] for place in part]
@@ -113,10 +117,6 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute) -> li
             journal.add(part_keys, answers)
         found |= dict(zip(part_keys, answers, strict=True))
     return [found[key] for key in keys]
-
-
-def _parts(places: Sequence[int]) -> list[Sequence[int]]:
-    return [places[start : start + PART] for start in range(0, len(places), PART)]
 
 
 def _keys(kind: str, requests: Sequence[Any]) -> Iterator[str]:

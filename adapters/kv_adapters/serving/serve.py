@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from kv_adapters import engine_lifetime
 from kv_adapters.engine_settings import engine_arguments, environment
 from kv_adapters.serving.examples import print_examples
 from kv_adapters.serving.guard import KEY, KeyGuard
@@ -68,6 +69,8 @@ def variables(server: Server, request: ServeRequest) -> dict[str, str]:
     return {
         **os.environ,
         **environment(),
+        # The server ends with this command even where that is killed.
+        engine_lifetime.PARENT: str(os.getpid()),
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1" if request.allow_runtime_loading else "0",
         KEY: server.api_key or "",
     }

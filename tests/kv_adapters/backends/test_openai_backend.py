@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,30 @@ def test_base_and_fine_tuned_model_are_asked_by_name(
     results = json.loads(file.read_text())
     assert results["config"]["model_args"]["model"] == "ft:gpt-x:kv"
     assert results["kv_adapters"]["apply_chat_template"] is True
+
+
+@pytest.mark.parametrize(
+    ("model", "greedy"),
+    [
+        ("gpt-3.5-turbo-1106", True),
+        ("ft:gpt-3.5-turbo-1106:org:kv:9x5", True),
+        ("gpt-4o", True),
+        ("gpt-5-mini", False),
+        ("ft:o4-mini:org:kv:9x5", False),
+    ],
+)
+def test_every_model_that_can_be_greedy_is(
+    service: Service, tmp_path: Path, model: str, greedy: bool
+) -> None:
+    """The harness takes a 5 anywhere in a name for a reasoning model."""
+    request = replace(asked(service, tmp_path, tasks=["mdqa_oracle_synth"], limit=1), base=model)
+    (outcome,) = evaluate(request)
+    assert outcome.reason == ""
+    (call,) = service.asked
+    assert call["temperature"] == (0 if greedy else 1)
+    assert ("stop" in call) == greedy
+    assert call["max_completion_tokens"] == 100
+    assert "max_tokens" not in call
 
 
 def test_a_model_of_another_name_is_another_model(

@@ -1,7 +1,7 @@
 """A running server answers like the models that it serves, by name, and cuts nothing."""
 
+import copy
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from lm_eval.models.openai_completions import LocalCompletionsAPI
+from tokenizers.processors import TemplateProcessing
 
 from kv_adapters.backends import Settings, open_backend
-from kv_adapters.backends.server import served_models
+from kv_adapters.backends.server import _with_bos, served_models
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import ServiceError, UsageError
@@ -56,8 +59,12 @@ def server(base: Path, adapter: Path, tmp_path_factory: pytest.TempPathFactory) 
         time.sleep(0.2)
     (line,) = (line for line in said.read_text().splitlines() if line.startswith("serving "))
     yield line.removeprefix("serving ")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    # Even a command that is killed leaves nothing behind.
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert [child.name() for child in alive] == []
 
 
 def backend(name: Any, base: Path, adapter: Path, url: str | None = None) -> Any:
@@ -122,6 +129,26 @@ def test_a_model_that_is_not_served_is_named(
     other = shutil.copytree(adapter, tmp_path / "other")
     with pytest.raises(UsageError, match=r"serves .*, no 'other'; serve base and adapters"):
         backend("server", base, other, server)
+
+
+def test_prompts_begin_as_the_tokenizer_has_it_and_once(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    bos = tokenizer.bos_token = "<|im_start|>"
+    number = tokenizer.convert_tokens_to_ids(bos)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, number)]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    made = _with_bos(LocalCompletionsAPI)(
+        base_url="http://127.0.0.1:9", model="m", tokenizer=str(tmp_path),
+        tokenizer_backend="huggingface",
+    )  # fmt: skip
+    plain, begun = made.tok_encode("Dictionary"), made.tok_encode(f"{bos}Dictionary")
+    assert plain == begun == tokenizer("Dictionary")["input_ids"]
+    assert plain[0] == number
+    assert made.tok_encode(["Dictionary", f"{bos}Dictionary"]) == [plain, plain]
 
 
 def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:

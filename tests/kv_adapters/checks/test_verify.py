@@ -1,6 +1,7 @@
 """Each fault that would be served silently is caught from the files alone."""
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
+from kv_adapters import engine_settings
 from kv_adapters.checks.files import file_checks, refuse_broken
 from kv_adapters.cli import app
 from kv_tasks.errors import AdapterError
@@ -99,6 +101,31 @@ def test_an_unfinished_folder_is_named(tmp_path: Path, tiny_base: Path) -> None:
     assert "no adapter_config.json" in failed(tmp_path / "half", tiny_base)["files"]
     with pytest.raises(AdapterError, match="no such adapter folder"):
         file_checks(tmp_path / "absent", tiny_base)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 200])
+def test_weights_that_were_cut_are_a_failed_check_not_a_crash(
+    own_adapter: Path, tiny_base: Path, kept: int
+) -> None:
+    weights = own_adapter / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:kept])
+    assert {"checksums", "targets", "effect"} <= failed(own_adapter, tiny_base).keys()
+
+
+def test_without_vllm_the_table_says_so(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(engine_settings.metadata, "version", missing)
+    file = tmp_path / "checks.json"
+    arguments = ["verify", str(own_adapter), "--base", str(tiny_base), "--json", str(file)]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    checks = {check["name"]: check for check in json.loads(file.read_text())["checks"]}
+    assert checks["targets"]["status"] == "ok"
+    assert "vLLM is not installed" in checks["live"]["found"]
+    assert "--no-live" in checks["live"]["mend"]
 
 
 def test_the_command_prints_the_table_and_exits_with_1_on_a_failure(

@@ -23,7 +23,7 @@ def half(share: float) -> list[float]:
 def test_a_group_pools_its_tasks_and_stands_before_them(write_run: Write) -> None:
     base = load_run(write_run("base", {1: half(0.5), 10: half(0.1)}))
     tuned = load_run(write_run("tuned", {1: half(0.5), 10: half(0.6)}))
-    group, first, middle = compare(base, tuned)
+    (group, first, middle), _ = compare(base, tuned)
     assert [row.name for row in (group, first, middle)] == ["mdqa", "mdqa_01", "mdqa_10"]
     assert (group.member_of, middle.member_of) == (None, "mdqa")
     assert (group.difference.documents, group.difference.questions) == (2 * N, N)
@@ -36,7 +36,7 @@ def test_a_group_pools_its_tasks_and_stands_before_them(write_run: Write) -> Non
 def test_what_does_not_join_is_counted(write_run: Write) -> None:
     base = load_run(write_run("base", {1: [1.0, 0.0, 1.0]}))
     fewer = load_run(write_run("fewer", {1: [1.0, 0.0]}))
-    (row,) = compare(base, fewer)
+    ((row,), _) = compare(base, fewer)
     assert row.difference.documents == 2
     assert row.unmatched == ("mdqa_01: 1 prompts only in base",)
 
@@ -78,7 +78,7 @@ def test_holms_correction_counts_top_rows_and_members_each_as_a_family(write_run
     lone = {"kv": half(0.5)}
     base = load_run(write_run("base", {1: half(0.5), 10: half(0.1)}, lone))
     tuned = load_run(write_run("tuned", {1: half(0.5), 10: half(0.6)}, lone))
-    rows = {row.name: row for row in compare(base, tuned)}
+    rows = {row.name: row for row in compare(base, tuned)[0]}
     # The smaller p-value of two is doubled, the larger is 1 already.
     for name in ("mdqa", "mdqa_10"):
         assert rows[name].p_adjusted == pytest.approx(2 * rows[name].difference.p_value)
@@ -92,7 +92,7 @@ def test_a_small_p_value_that_the_family_swallows_is_inconclusive_and_says_so(
     nothing = {f"kv_{n}": [0.0] * 40 for n in range(9)}
     base = load_run(write_run("base", {}, nothing | {"lone": [0.0] * 40}))
     tuned = load_run(write_run("tuned", {}, nothing | {"lone": gained}))
-    row = compare(base, tuned)[-1]
+    row = compare(base, tuned)[0][-1]
     assert row.difference.p_value == pytest.approx(2 * 0.5**7)
     assert (row.outcome, row.p_adjusted) == ("inconclusive", pytest.approx(20 * 0.5**7))
     assert row.note == "p = 0.016 alone, 0.156 in its family"

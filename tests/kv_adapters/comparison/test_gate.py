@@ -22,7 +22,7 @@ MANY = 20_000
 def outcome(write: Write, base: list[float], other: list[float], **gate: object) -> str:
     one = load_run(write("base", {}, {"nq_open": base}))
     two = load_run(write("other", {}, {"nq_open": other}))
-    (row,) = compare(one, two, Gate(**gate))  # type: ignore[arg-type]
+    ((row,), _) = compare(one, two, Gate(**gate))  # type: ignore[arg-type]
     return row.outcome
 
 
@@ -71,7 +71,7 @@ def test_a_base_near_chance_is_no_evidence(write_run: Write) -> None:
         file.write_text(file.read_text().replace('["Ada"], "filter"', f'{choices}, "filter"')
                         .replace('["Bob"], "filter"', f'{choices}, "filter"'))  # fmt: skip
     base, same = map(load_run, folders)
-    (row,) = compare(base, same)
+    ((row,), _) = compare(base, same)
     assert row.outcome == "no evidence"
     assert row.note == "the base's 0.255 is within two standard errors of chance (0.250)"
 
@@ -141,3 +141,76 @@ def test_exit_codes_tell_ci_what_to_do(write_run: Write, tmp_path: Path) -> None
     file.unlink()
     file.mkdir()
     assert code(base, same) == 3
+
+
+def grouped(folder: Path, **groups: list[str]) -> Path:
+    """Add groups to what a run's results say."""
+    (file,) = folder.glob("results_*.json")
+    results = json.loads(file.read_text())
+    results["group_subtasks"] |= groups
+    file.write_text(json.dumps(results))
+    return folder
+
+
+def test_a_gated_task_counts_inside_a_group_that_is_not_gated(write_run: Write) -> None:
+    good, bad = [1.0, 0.0] * MANY, [1.0, 0.0, 0.0, 0.0] * (MANY // 2)
+    tasks = {"hellaswag": good, "arc": good, "nq_open": good}
+    base = grouped(write_run("base", {}, tasks), suite=["hellaswag", "arc"], all=["suite"])
+    worse = grouped(write_run("worse", {}, tasks | {"hellaswag": bad}), suite=["hellaswag", "arc"])
+    (found,) = judge(load_run(base), [load_run(worse)])
+    rows = {row.name: row for row in found.rows}
+    assert rows.keys() == {"hellaswag", "arc", "nq_open"}
+    assert (rows["hellaswag"].outcome, rows["hellaswag"].member_of) == ("failed", None)
+    assert (rows["nq_open"].outcome, found.gate) == ("passed", "failed")
+
+
+def test_a_gated_group_within_another_is_pooled_and_gated(write_run: Write) -> None:
+    good = [1.0, 0.0] * MANY
+    tasks = {"mmlu_law": good, "mmlu_logic": good, "nq_open": good}
+    groups = {"mmlu": ["mmlu_law", "mmlu_logic"], "kv_general": ["mmlu", "nq_open"]}
+    base, same = (grouped(write_run(name, {}, tasks), **groups) for name in ("base", "same"))
+    (found,) = judge(load_run(base), [load_run(same)])
+    top = [row.name for row in found.rows if row.member_of is None]
+    assert top == ["mmlu", "nq_open"]
+    assert found.gate == "passed"
+
+
+def test_a_gated_task_that_one_run_lacks_is_no_evidence(write_run: Write) -> None:
+    good = [1.0, 0.0] * MANY
+    base = load_run(write_run("base", {}, {"nq_open": good, "gsm8k": good}))
+    fewer = load_run(write_run("fewer", {}, {"nq_open": good}))
+    (found,) = judge(base, [fewer])
+    assert found.gate == "no evidence"
+    assert "was not compared in whole: gsm8k" in found.sentence
+    assert exit_code([found]) == 2
+
+
+def test_a_gate_file_that_names_what_is_not_there_is_no_evidence(write_run: Write) -> None:
+    good = [1.0, 0.0] * MANY
+    base, same = (load_run(write_run(name, {}, {"nq_open": good})) for name in ("base", "same"))
+    (found,) = judge(base, [same], Gate(tasks={"nq_open": None, "nq_opne": None}))
+    assert (found.gate, "in whole: nq_opne" in found.sentence) == ("no evidence", True)
+    (found,) = judge(base, [same], Gate(tasks={"nq_open": None}))
+    assert found.gate == "passed"
+
+
+def test_the_longest_name_that_fits_decides() -> None:
+    gate = Gate(tasks={"mmlu": None, "mmlu_pro": 0.05})
+    assert (gate.margin_of("mmlu_pro_law"), gate.margin_of("mmlu_law")) == (0.05, 0.01)
+
+
+def test_a_written_choice_at_chance_is_no_evidence(write_run: Write) -> None:
+    scores = [1.0, 0.0, 0.0, 0.0] * (MANY // 4)
+    base, same = (
+        load_run(write_run(name, {}, {"mmlu_law_generative": scores})) for name in ("base", "same")
+    )
+    ((row,), _) = compare(base, same)
+    assert row.outcome == "no evidence"
+
+
+def test_rows_that_no_number_of_questions_would_settle_name_none(write_run: Write) -> None:
+    base = load_run(write_run("base", {}, {"nq_open": [1.0, 0.0] * 4_000}))
+    near = [0.0, 1.0] * 400 + [1.0, 0.0] * 3_552 + [0.0] * 96
+    ((row,), _) = compare(base, load_run(write_run("near", {}, {"nq_open": near})))
+    assert row.outcome == "inconclusive"
+    assert row.needed is None

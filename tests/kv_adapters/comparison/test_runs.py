@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kv_adapters.comparison.runs import load_run, load_runs
+from kv_adapters.comparison.verdict import judge
 from kv_tasks.errors import RunError
 
 Write = Callable[..., Path]
@@ -206,3 +208,88 @@ def test_a_prompt_is_read_from_its_file_when_it_is_asked_for(write_run: Write) -
     for sample in run.tasks["mdqa_01"].samples:
         assert sample.prompt() == "prompt"
         assert sample.row()["doc_id"] == sample.doc_id
+
+
+def rescored(folder: Path, task: str, **metrics: list[Any]) -> Path:
+    """Give a task other metrics, a value a document each."""
+    (file,) = folder.glob(f"samples_{task}_*")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for n, row in enumerate(rows):
+        row |= {"metrics": list(metrics)} | {name: values[n] for name, values in metrics.items()}
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return changed(folder, higher_is_better={task: dict.fromkeys(metrics, True)})
+
+
+def changed(folder: Path, **sections: Any) -> Path:
+    """Change what a run's results say, section by section."""
+    (file,) = folder.glob("results_*.json")
+    results = json.loads(file.read_text())
+    for name, values in sections.items():
+        old = results.get(name)
+        results[name] = old | values if isinstance(old, dict) else values
+    file.write_text(json.dumps(results))
+    return folder
+
+
+def test_the_first_metric_whose_scores_are_all_from_0_to_1_counts(write_run: Write) -> None:
+    """RULER says -1 for every length that was not asked for."""
+    folder = write_run("base", {}, {"niah": [1.0, 0.0]})
+    rescored(folder, "niah", **{"4096": [-1, -1], "8192": [1.0, 0.0]})
+    task = load_run(folder).tasks["niah"]
+    assert (task.metric, [sample.score for sample in task.samples]) == ("8192", [1.0, 0.0])
+
+
+def test_a_task_that_cannot_be_compared_does_not_lose_the_others(write_run: Write) -> None:
+    folders = [write_run(name, {}, {"wiki": [1.0], "other": [1.0]}) for name in ("base", "same")]
+    base, same = (load_run(rescored(f, "wiki", perplexity=[[12.5, 3]])) for f in folders)
+    assert base.tasks.keys() == {"other"}
+    (verdict,) = judge(base, [same])
+    assert [row.name for row in verdict.rows] == ["other"]
+    assert any(line.startswith("wiki: ") and "no numeric" in line for line in verdict.warnings)
+    alone = rescored(write_run("alone", {}, {"wiki": [1.0]}), "wiki", bleu=[37.0])
+    with pytest.raises(RunError, match="no score by 'bleu'.*outside 0 to 1"):
+        load_run(alone)
+
+
+def test_a_task_of_other_prompts_does_not_lose_the_others(write_run: Write) -> None:
+    base = load_run(write_run("base", {}, {"one": [1.0], "two": [1.0]}))
+    folder = write_run("other", {}, {"one": [1.0], "two": [1.0]})
+    (file,) = folder.glob("samples_two_*")
+    file.write_text(file.read_text().replace('"prompt_hash": "p', '"prompt_hash": "q'))
+    (verdict,) = judge(base, [load_run(folder)])
+    assert [row.name for row in verdict.rows] == ["one"]
+    assert any("two: no prompt of base is also in other" in line for line in verdict.warnings)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"config": {"model_args": "pretrained=x,lora_local_path=y"}},
+        {"config": {"model_args": {"pretrained": "x"}}, "kv_adapters": {"adapter_sha256": "5"}},
+    ],
+)
+def test_results_of_several_models_in_one_folder_are_refused(
+    write_run: Write, second: dict[str, Any]
+) -> None:
+    folder = changed(write_run("base", {1: [0.0]}), config={"model_args": "pretrained=x"})
+    other = changed(write_run("later", {}, {"nq_open": [1.0]}), **second)
+    for file in other.iterdir():
+        file.rename(folder / file.name.replace("2026", "2027"))
+    with pytest.raises(RunError, match="results of several models .*folder of its own"):
+        load_run(folder)
+
+
+def test_what_results_of_other_origin_say_oddly_is_left_out(write_run: Write) -> None:
+    folder = changed(
+        write_run("base", {1: [0.0]}),
+        kv_adapters={"prompt_tokens": 10, "cached_tokens": None, "generated_tokens": "many"},
+        total_evaluation_time_seconds="long",
+        group_subtasks={"a": ["b", "mdqa_01"], "b": ["a"], "c": "mdqa_01"},
+        **{"n-samples": {"mdqa_01": 3}},
+    )
+    (file,) = folder.glob("samples_*")
+    file.write_text(file.read_text().replace('"gold_position": 1', '"gold_position": [1, 2]'))
+    run = load_run(folder)
+    assert run.provenance["prompt tokens"] == "10"
+    assert run.tasks["mdqa_01"].samples[0].gold_position is None
+    assert "mdqa_01" in run.groups["a"]

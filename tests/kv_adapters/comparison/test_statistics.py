@@ -1,9 +1,12 @@
 """The intervals cover what they say, also where nothing changed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from kv_adapters.comparison.intervals import newcombe, wilson
+from kv_adapters.comparison.intervals import newcombe, paired, tango, wilson
 from kv_adapters.comparison.statistics import interval, paired_difference
 
 REPLICATIONS = 1000
@@ -98,6 +101,48 @@ def test_newcombe_agrees_with_a_published_example() -> None:
     assert newcombe(base, other) == pytest.approx((-0.507, -0.026), abs=5e-4)
 
 
+def test_tango_agrees_with_the_same_example() -> None:
+    """The same source: Tango's score interval -0.517 to -0.026."""
+    base, other = np.array([1] * 8 + [0] * 13), np.array([1] + [0] * 7 + [1] + [0] * 12)
+    assert tango(base, other) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+def test_tango_is_symmetric_and_stays_within_bounds(size: int) -> None:
+    for lost in range(size + 1):
+        base, other = np.ones(size), np.r_[np.zeros(lost), np.ones(size - lost)]
+        low, high = tango(base, other)
+        assert -1 <= low <= -lost / size <= high <= 1
+        assert tango(other, base) == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize(("documents", "most"), [(200, 0.0), (300, 0.035), (1_000, 0.035)])
+def test_a_loss_of_the_margin_itself_passes_as_seldom_as_it_may(
+    documents: int, most: float
+) -> None:
+    """All changes are losses, the case in which Newcombe's limit alone is too high."""
+    chances = binom.pmf(np.arange(documents), documents, 0.01)
+    base = np.r_[np.ones(documents // 2), np.zeros(documents - documents // 2)]
+
+    def passes(lost: int, limits: Any) -> bool:
+        other = base.copy()
+        other[:lost] = 0.0
+        return bool(limits(base, other)[0] > -0.01)
+
+    def share(limits: Any) -> float:
+        return float(sum(p for n, p in enumerate(chances[:40]) if passes(n, limits)))
+
+    assert share(paired) <= most
+    assert share(newcombe) > 0.035
+
+
+def test_one_small_change_in_a_score_between_0_and_1_proves_no_margin() -> None:
+    base, other = [0.5] * 60, [0.49] + [0.5] * 59
+    found = paired_difference(base, other, [str(n) for n in range(60)])
+    assert found.low < -0.01
+    assert found.high > 0.01
+
+
 def test_gains_and_losses_that_cancel_within_each_question_prove_nothing() -> None:
     questions = [str(n // 2) for n in range(40)]
     found = paired_difference([0.0, 1.0] * 20, [1.0, 0.0] * 20, questions)
@@ -117,10 +162,11 @@ def test_questions_that_all_changed_alike_have_an_interval_around_the_change() -
     assert 0.2 < partial.low < 0.5 < partial.high < 0.8
 
 
-def test_no_change_has_newcombes_interval_of_two_models_that_never_differ() -> None:
+def test_no_change_has_the_interval_of_two_models_that_never_differ() -> None:
     nothing = np.zeros(20)
     found = paired_difference([0.5] * 40, [0.5] * 40, [str(n // 2) for n in range(40)])
     assert newcombe(nothing, nothing) == pytest.approx((found.low, found.high))
+    assert tango(nothing, nothing) == pytest.approx((found.low, found.high))
 
 
 def test_rare_changes_call_an_unchanged_model_improved_in_at_most_1_of_40() -> None:

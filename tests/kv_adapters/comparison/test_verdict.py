@@ -32,7 +32,7 @@ def test_the_widest_group_is_the_headline_in_whatever_order_groups_come(
     groups = {"mmlu": ["mmlu_stem", "mmlu_c"], "mmlu_stem": ["mmlu_a", "mmlu_b"]}
     results["group_subtasks"] = {name: groups[name] for name in order}
     file.write_text(json.dumps(results))
-    rows = compare(load_run(folder), load_run(folder))
+    rows, _ = compare(load_run(folder), load_run(folder))
     assert [(row.name, row.member_of) for row in rows] == [
         ("mmlu", None), ("mmlu_a", "mmlu"), ("mmlu_b", "mmlu"), ("mmlu_c", "mmlu"),
     ]  # fmt: skip

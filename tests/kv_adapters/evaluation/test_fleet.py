@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
+from kv_tasks.errors import RunError, UsageError
 
 TASKS = ["kv_simple_16dicts", "kv_simple_32dicts"]
 
@@ -53,6 +55,19 @@ def test_two_workers_give_what_one_process_gives(
     assert os.getpid() not in processes
     again = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
     assert {outcome.status for outcome in again} == {"reused"}
+
+
+def test_more_workers_than_there_is_room_for_are_refused(tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--workers 999: Ray has \d+ CPUs, room for \d+ workers"):
+        evaluate(asked(tiny_base, tmp_path, workers=999))
+
+
+def test_a_worker_that_cannot_load_says_why(tiny_base: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "cut")
+    (weights,) = base.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(RunError, match="--workers 2: .*(?i:safetensor)"):
+        evaluate(asked(base, tmp_path / "out", workers=2))
 
 
 def kill_a_worker_at_work() -> None:

@@ -61,6 +61,13 @@ def test_a_prompt_without_room_for_its_answer_is_refused_before_anything_is_gene
     assert "--max-length" in message
 
 
+@pytest.mark.parametrize("name", ["max_new_tokens", "max_tokens", "max_completion_tokens"])
+def test_an_answers_length_counts_by_whatever_name_the_task_gives_it(name: str) -> None:
+    assert recorded(Words)().generate_until([prompt(8, **{name: 2})]) == ["generated"]
+    with pytest.raises(PromptTooLongError, match="needs 11 tokens"):
+        recorded(Words)().generate_until([prompt(8, **{name: 3})])
+
+
 def test_a_continuation_counts_as_part_of_the_prompt() -> None:
-    with pytest.raises(PromptTooLongError, match="needs 12 tokens"):
+    with pytest.raises(PromptTooLongError, match="needs 13 tokens"):
         recorded(Words)().loglikelihood([Request(("w " * 9, "x y z"))])

@@ -49,7 +49,7 @@ def by_position(sample: Sample) -> float:
 
 def bounds(scene: Scene, row: Comparison) -> dict[str, float]:
     """Return the base's accuracy without a document and with the gold one alone, where known."""
-    if not row.name.startswith("mdqa_pos") or "synth" in row.name:
+    if not row.name.startswith(("mdqa_pos", "kv_paper_mdqa")) or "synth" in row.name:
         return {}
     return {
         label: fmean(sample.score for sample in scene.base.tasks[task].samples)

@@ -26,7 +26,7 @@ def draw(scene: Scene) -> list[Drawing]:
     """Draw a figure for FLenQA and one for its synthetic form, where they were run."""
     found = scene.by_name()
     drawings = []
-    for stem in ("flenqa", "flenqa_synth"):
+    for stem in ("flenqa", "flenqa_synth", "kv_paper_flenqa"):
         ways = {style: found[name] for name, style in ((stem, "-"), (f"{stem}_cot", "--"))
                 if name in found}  # fmt: skip
         lengths = {_tokens(pair.base) for rows in ways.values() for pair in rows[0].pairs}

@@ -91,15 +91,20 @@ def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
 
 
 def points(samples: Iterable[Sample], place: Callable[[Sample], float | None]) -> list[Point]:
-    """Return mean scores by where ``place`` puts a sample; None leaves it out."""
-    scores: Mapping[float, list[float]] = defaultdict(list)
+    """Return mean scores by where ``place`` puts a sample; None leaves it out.
+
+    A question that is there several times at a point counts once in its interval.
+    """
+    found: Mapping[float, list[Sample]] = defaultdict(list)
     for sample in samples:
         if (x := place(sample)) is not None:
-            scores[x].append(sample.score)
-    return [
-        Point(x, fmean(found), *wilson(sum(found), len(found)), len(found))
-        for x, found in sorted(scores.items())
-    ]
+            found[x].append(sample)
+    return [_point(x, here) for x, here in sorted(found.items())]
+
+
+def _point(x: float, here: Sequence[Sample]) -> Point:
+    mean, questions = fmean(s.score for s in here), len({s.question_id for s in here})
+    return Point(x, mean, *wilson(mean * questions, questions), len(here))
 
 
 def curve(axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-") -> None:
