@@ -4,6 +4,7 @@ A task that fails does not lose the others: its outcome says why, and the next u
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, Unit, finished, plan
@@ -36,7 +37,8 @@ def evaluate(request: Request) -> list[Outcome]:
 def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
     if not units:
         return {}
-    _check_names(request, models)
+    tasks = task_manager(models.base, request)
+    _check_names(request, tasks)
     engines = f"{request.workers} workers, each" if request.workers > 1 else "once,"
     count = len(models.adapters)
     console.note(f"starting {request.backend} {engines} for the base and {count} adapter(s)")
@@ -45,13 +47,12 @@ def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, 
             from kv_adapters.evaluation.fleet import run_fleet
 
             return run_fleet(units, models, request)
-    worker = Worker(request, models)
+    worker = Worker(request, models, tasks)
     return {unit: worker.run(unit) for unit in units}
 
 
-def _check_names(request: Request, models: Models) -> None:
-    known = task_manager(models.base, request).all_tasks
-    unknown = [name for name in request.tasks if name not in known]
+def _check_names(request: Request, tasks: Any) -> None:
+    unknown = [name for name in request.tasks if name not in tasks.all_tasks]
     if unknown:
         raise UsageError(
             f"--tasks: the harness knows no task or group {', '.join(unknown)}; "

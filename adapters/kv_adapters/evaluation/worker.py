@@ -52,10 +52,10 @@ class Outcome:
 class Worker:
     """Holds base model, adapters and task manager for as long as it lives."""
 
-    def __init__(self, request: Request, models: Models) -> None:
-        """Load everything once."""
+    def __init__(self, request: Request, models: Models, tasks: Any = None) -> None:
+        """Load everything once; ``tasks`` is the task manager, where there is one already."""
         self._request = request
-        self._tasks = task_manager(models.base, request)
+        self._tasks = tasks or task_manager(models.base, request)
         self._settings = settings_of(request, models)
         self._backend: Backend | None = open_backend(request.backend, self._settings)
 

@@ -210,7 +210,7 @@ def test_a_written_choice_at_chance_is_no_evidence(write_run: Write) -> None:
 
 def test_rows_that_no_number_of_questions_would_settle_name_none(write_run: Write) -> None:
     base = load_run(write_run("base", {}, {"nq_open": [1.0, 0.0] * 4_000}))
-    near = [0.0, 1.0] * 400 + [1.0, 0.0] * 3_552 + [0.0] * 96
+    near = [0.0, 1.0] * 300 + [1.0, 0.0] * 3_652 + [0.0] * 96
     ((row,), _) = compare(base, load_run(write_run("near", {}, {"nq_open": near})))
     assert row.outcome == "inconclusive"
     assert row.needed is None
