@@ -20,8 +20,9 @@ $(INSTALLED): pyproject.toml $(wildcard requirements/*)
 demo: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo.sh
 
+# Two files at a time: much of a test's time is one thread that imports.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
