@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from statsmodels.stats.multitest import multipletests
 
-from kv_adapters.comparison.intervals import newcombe
+from kv_adapters.comparison.intervals import newcombe, paired
 from kv_adapters.comparison.seeds import over_seeds
 from kv_adapters.comparison.statistics import interval, p_value
 
@@ -176,6 +176,19 @@ def gate_rates(
     return passed / replications, failed / replications
 
 
+def losses_alone(documents: int) -> tuple[float, float]:
+    """Return how often a loss of the margin passes when nothing is gained: exact, no simulation."""
+    chances = binom.pmf(np.arange(documents + 1), documents, MARGIN)
+    base = np.r_[np.ones(documents // 2), np.zeros(documents - documents // 2)]
+    shares = [0.0, 0.0]
+    for lost in range(min(documents // 2, 10 * int(MARGIN * documents) + 10)):
+        other = base.copy()
+        other[:lost] = 0.0
+        for place, limits in enumerate((paired, newcombe)):
+            shares[place] += chances[lost] * (limits(base, other)[0] > -MARGIN)
+    return shares[0], shares[1]
+
+
 def seeds_coverage(replications: int, seed: int = 0) -> float:
     """Return how often the pooled interval of 3 seeds on 60 questions holds the truth."""
     rng, truth, hits = np.random.default_rng(seed), 0.0, 0
@@ -222,6 +235,12 @@ def main() -> None:
     for documents in (100, 500, 1000, 2000, 4000, 8000):
         none, margin, more = (gate_rates(documents, loss, count // 2) for loss in (0, 0.01, 0.03))
         table.add_row(str(documents), *(f"{x:.3f}" for x in (none[0], margin[0], none[1], more[1])))
+    out.print(table)
+    table = Table(title="the gate at its margin, a loss of 1 point, where nothing is gained")
+    for name in ("documents", "passed", "by Newcombe's limit alone"):
+        table.add_column(name, justify="right")
+    for documents in (100, 200, 300, 400, 600, 1000, 2000, 4000):
+        table.add_row(str(documents), *(f"{share:.3f}" for share in losses_alone(documents)))
     out.print(table)
 
 

@@ -18,7 +18,7 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         self._spent = 0.0
         self._since = 0.0
         self._steps = 0
-        self._accuracy = ""
+        self._detail = self._accuracy = ""
         self._bar = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -62,13 +62,17 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
             others = [f", {k} {logs[f'eval_exact_match_{k}']:.2f}" for k in other_kinds(logs)]
             self._accuracy = f" held-out exact {logs['eval_exact_match']:.2f}{''.join(others)}"
             console.note(f"step {state.global_step}/{state.max_steps}{self._accuracy}")
+            self._bar.update(self._task, detail=self._detail + self._accuracy)
         if "loss" not in logs:
             return
         speed = self._steps * self._tokens_per_step / max(1e-9, self._spent)
-        detail = f"loss {logs['loss']:.3f} rate {logs['learning_rate']:.1e} {speed:,.0f} tokens/s"
-        self._bar.update(self._task, completed=state.global_step, detail=detail + self._accuracy)
-        if not console.err.is_terminal and state.global_step % max(1, state.max_steps // 10) == 0:
-            console.note(f"step {state.global_step}/{state.max_steps} {detail}")
+        self._detail = (
+            f"loss {logs['loss']:.3f} rate {logs['learning_rate']:.1e} {speed:,.0f} tokens/s"
+        )
+        step, shown = state.global_step, self._detail + self._accuracy
+        self._bar.update(self._task, completed=step, detail=shown)
+        if not console.err.is_terminal and step % max(1, state.max_steps // 10) == 0:
+            console.note(f"step {step}/{state.max_steps} {self._detail}")
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

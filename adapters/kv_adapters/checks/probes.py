@@ -40,7 +40,9 @@ def reference(base: Path, adapter: Path, prompts: Sequence[Sequence[int]]) -> Re
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     dtype = "auto" if gpu() else getattr(torch, cpu_dtype())
     model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if gpu():
