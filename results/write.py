@@ -6,9 +6,11 @@ Nothing here is typed in by hand but what a condition is (conditions.yaml): ever
 from the harness's own files by ``kv_adapters.comparison``.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import jsonlines
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,6 +20,7 @@ from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Scene
 from kv_tasks.files import atomic_path, write_text
+from kv_train.held_out import PARTS, other_kinds
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "RESULTS.md"
@@ -61,6 +64,35 @@ def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
+        "tried": entry.get("tried"),
+        "log": _log(folder, entry["conditions"]),
+    }
+
+
+def _log(folder: Path, conditions: Iterable[str]) -> dict[str, Any] | None:
+    """Return the held-out accuracies of the first condition whose training's log was kept."""
+    file = next((f for name in conditions if (f := folder / name / "log.jsonl").is_file()), None)
+    if file is None:
+        return None
+    with jsonlines.open(file) as reader:
+        evaluated = [entry for entry in reader if "eval_exact_match" in entry]
+    kinds = other_kinds(evaluated[0])
+
+    def shown(entry: dict[str, Any], names: Iterable[str]) -> list[str]:
+        return [f"{entry[name]:.2f}" for name in names]
+
+    return {
+        "condition": file.parent.name,
+        "kinds": kinds,
+        "rows": [
+            {
+                "step": entry["step"],
+                "all": f"{entry['eval_exact_match']:.2f}",
+                "parts": shown(entry, (f"eval_exact_match_depth_{n + 1}" for n in range(PARTS))),
+                "kinds": shown(entry, (f"eval_exact_match_{kind}" for kind in kinds)),
+            }
+            for entry in evaluated
+        ],
     }
 
 
