@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kv_tasks import console
 from kv_tasks.dictionaries import contexts
 from kv_tasks.kv_simple import SIMPLE
 
@@ -31,6 +32,12 @@ def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     monkeypatch.setenv("KV_TASKS_DATA", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def as_wide_as_in_a_pipe() -> None:
+    """pytest-xdist tells its workers of a screen of 80 columns, which folds tables."""
+    console.out.width = 120
 
 
 def _refuse_skip(report: Any) -> None:

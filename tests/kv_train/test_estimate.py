@@ -68,7 +68,8 @@ ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 
 
 def recipe(**training: Any) -> Recipe:
-    return Recipe.model_validate({"name": "x", "model": "x", "training": training})
+    settled = {"precision": "bf16", **training}
+    return Recipe.model_validate({"name": "x", "model": "x", "training": settled})
 
 
 def made(context: int, suffixes: int, length: int, answer: int = 6) -> Pack:
