@@ -3,8 +3,9 @@
     python results/slim.py RUN results/MODEL/CONDITION
 
 RUN is a folder that ``kv-adapters eval`` or ``lm_eval --log_samples`` wrote for one model. Scores,
-answers, references, hashes and where the gold document stood are kept; prompts are not: the task's
-seed and data make them again. ``kv-adapters compare`` reads what is left like any other run.
+the model's answers, hashes and where the gold document stood are kept. Prompts and right answers
+are not: they are the data sets' own, and the task's seed makes them again. ``kv-adapters
+compare`` reads what is left like any other run.
 """
 
 import json
@@ -18,10 +19,9 @@ import jsonlines
 from kv_tasks.files import write_jsonl, write_text
 
 ROW = (
-    "doc_id", "doc_hash", "prompt_hash", "target_hash", "target", "filter", "metrics",
-    "filtered_resps",
+    "doc_id", "doc_hash", "prompt_hash", "target_hash", "filter", "metrics", "filtered_resps",
 )  # fmt: skip
-DOC = ("question_id", "gold_position", "depth", "length", "answers", "skipped")
+DOC = ("question_id", "gold_position", "depth", "length", "skipped")
 # Long, of this machine alone, or said by the task's own files.
 RESULTS = ("pretty_env_info", "configs", "upper_git_hash", "git_hash", "eot_token_id")
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -6,6 +6,7 @@ Nothing here is typed in by hand but what a condition is (conditions.yaml): ever
 from the harness's own files by ``kv_adapters.comparison``.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kv_adapters.comparison import tables
-from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.runs import Run, load_run
 from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Scene
@@ -64,9 +65,17 @@ def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
+        "found": entry.get("found"),
+        "commands": _commands([base, *others]),
         "tried": entry.get("tried"),
         "log": _log(folder, entry["conditions"]),
     }
+
+
+def _commands(runs: Iterable[Run]) -> list[str]:
+    """Return the command lines of the evaluations, each once, as one types them."""
+    lines = [line for run in runs for line in run.provenance.get("command", "").split(" | ")]
+    return list(dict.fromkeys(re.sub(r"^\S*/", "", line) for line in lines if line))
 
 
 def _log(folder: Path, conditions: Iterable[str]) -> dict[str, Any] | None:

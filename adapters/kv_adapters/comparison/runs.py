@@ -110,14 +110,16 @@ def _refuse_several_models(place: Path, evaluations: Mapping[str, Mapping[str, A
 
 
 def _model(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what names a model: its arguments, and what our own record knows of its weights."""
-    given, record = results["config"].get("model_args"), results.get("kv_adapters")
+    """Return what a model is known by: checksums where our own record has them, or arguments."""
+    record = results.get("kv_adapters")
+    record = record if isinstance(record, Mapping) else {}
+    if sums := tuple(f"{name}={record[name]}" for name in _RECORDED if record.get(name)):
+        return sums
+    given = results["config"].get("model_args")
     if isinstance(given, str):
         given = dict(part.partition("=")[::2] for part in given.split(","))
     given = given if isinstance(given, Mapping) else {}
-    record = record if isinstance(record, Mapping) else {}
-    named = [f"{name}={given[name]}" for name in _NAMING if given.get(name)]
-    return (*named, *(f"{name}={record[name]}" for name in _RECORDED if record.get(name)))
+    return tuple(f"{name}={given[name]}" for name in _NAMING if given.get(name))
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

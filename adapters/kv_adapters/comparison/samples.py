@@ -178,6 +178,8 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
         doc: Mapping[str, Any] = row["doc"] if isinstance(row["doc"], Mapping) else {}
         responses, answers = row["filtered_resps"], doc.get("answers")
         response = responses[0]
+        if not isinstance(answers, list):
+            answers = [row["target"]] if "target" in row else []
         question_id = doc.get("question_id")
         score = float(row[metric])
         # NaN fails this too; the intervals hold for nothing else.
@@ -193,7 +195,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             gold_position=_number(doc.get("gold_position"), int),
             depth=_number(doc.get("depth"), float),
             question=str(doc.get("question") or _prompt(row).strip()[-300:]),
-            answers=tuple(map(str, answers if isinstance(answers, list) else [row.get("target")])),
+            answers=tuple(map(str, answers)),
             response=response if isinstance(response, str) else json.dumps(response),
             chance=_chance(task, responses),
             refused=_number(row.get("other"), float),
