@@ -1,6 +1,7 @@
 """RESULTS.md is what its files say, and nothing else."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +20,6 @@ def test_the_page_and_its_figures_are_those_that_the_kept_runs_give() -> None:
 
 
 def test_no_kept_run_names_a_place_on_the_machine_that_made_it() -> None:
+    absolute = re.compile(r"""["'= ]/\w+/\w+""")
     for file in (ROOT / "results").rglob("*.json*"):
-        assert not any(
-            place in file.read_text() for place in ("/root/", "/home/", "/tmp/", "/work/")
-        )
+        assert absolute.search(file.read_text()) is None, file
