@@ -100,7 +100,9 @@ def test_each_worker_keeps_a_vllm_engine_for_life(
     made = evaluate(asked(served_base, tmp_path, served_adapter, backend="vllm", workers=2))
     assert [outcome.reason for outcome in made] == [""] * 4
     processes = [result["kv_adapters"]["process"] for result in results(tmp_path)]
-    assert sorted(map(processes.count, set(processes))) == [2, 2]
+    # Who is free takes the next unit: two each, or three and one on a busy machine.
+    assert len(processes) == 4
+    assert len(set(processes)) == 2
     found = answers(tmp_path)
     for task in TASKS:
         base, adapted = (
