@@ -13,6 +13,16 @@ DATA_SETS = {
     "triviaqa": "mandarjoshi/trivia_qa",
     "nq_open": "google-research-datasets/nq_open",
 }
+_SAME_DATA = {"mmlu_generative": "mmlu"}
+
+
+def local_data(name: str) -> str | None:
+    """Return the folder of the user's that holds the data of a task or group of the harness's own.
+
+    None where there is none, and for a name that is no general-ability task's.
+    """
+    data = DATA_SETS.get(_SAME_DATA.get(name, name))
+    return None if data is None or (path := dataset_path(data)) == data else path
 
 
 def __getattr__(name: str) -> str:

@@ -19,6 +19,7 @@ from kv_adapters.evaluation.record import computed, fitted, surroundings
 from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
 from kv_tasks.errors import AdapterError, RunError, UsageError
+from kv_tasks.general import local_data
 from kv_train.adapter import WEIGHTS, adapter_checksum
 
 
@@ -41,7 +42,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
 
     started = time.monotonic()
     console.note(f"{unit.label} · {unit.task}: evaluating")
-    loaded = tasks.load([unit.task])
+    loaded = tasks.load([_with_local_data(tasks, unit.task)])
     chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
     _refuse_changed(unit)
     backend.select(unit.adapter)
@@ -82,6 +83,17 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
         _publish(Path(scratch), rows_of, request.out / unit.label, unit)
     journal.discard()
     return results
+
+
+def _with_local_data(tasks: Any, name: str) -> Any:
+    """Return a task's name, or the task built to read its data from a folder of the user's."""
+    folder = local_data(name)
+    if folder is None:
+        return name
+    # An inline configuration would hand its own list of members on to every subgroup.
+    return tasks._factory.build(
+        tasks.task_index[name], overrides={"dataset_path": folder}, registry=tasks.task_index
+    )
 
 
 def _refuse_changed(unit: Unit) -> None:
