@@ -18,6 +18,10 @@ from kv_tasks.errors import ServiceError, UsageError
 # Requests on their way at once; the server batches them.
 CONCURRENT = 16
 KEY = "OPENAI_API_KEY"
+# A busy server answers late.
+TIMEOUT = 60
+# The beginning of a template answer, where an adapter has something to say.
+PROBE = "Dictionary [1] {12: 345, 678: 901}\nReport the value of key 12.\nThe value of key"
 
 
 class ServerBackend:
@@ -49,7 +53,7 @@ class ServerBackend:
         }
         self.lm = recorded(_with_bos(LocalCompletionsAPI))(**self._arguments)
         for adapter in settings.adapters:
-            self._check(adapter.name)
+            refuse_silent(self._url, self._base, self._check(adapter.name))
 
     def select(self, adapter: Path | None) -> None:
         """Answer with this adapter from now on; None is the base model."""
@@ -108,29 +112,66 @@ def _with_bos(harness_class: type[Any]) -> type[Any]:
     return type(harness_class.__name__, (harness_class,), {"tok_encode": tok_encode})
 
 
+def refuse_silent(url: str, base: str, adapter: str) -> None:
+    """Refuse an adapter under whose name the server gives the base model's answers.
+
+    Both are asked for the next token's log-probabilities. A server that gives none is not judged.
+
+    Raises:
+        ServiceError: no answer, or the same from both, to every digit.
+    """
+    found = []
+    for name in (base, adapter):
+        asked = {"model": name, "prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": 5}
+        answer = _answer(f"{url}/v1/completions", json=asked)
+        try:
+            found.append(answer["choices"][0]["logprobs"]["top_logprobs"][0])
+        except (KeyError, IndexError, TypeError):
+            return
+    if found[0] and found[0] == found[1]:
+        raise ServiceError(
+            f"{url}: answers for {adapter!r} with the log-probabilities of {base!r}: it has not "
+            "loaded the adapter, or one that does nothing; run kv-adapters verify, and restart it"
+        )
+
+
 def served_models(url: str) -> dict[str, int | None]:
     """Return the names of a server's models, each with its context in tokens where it says so.
 
     Raises:
         ServiceError: no answer, a refusal, or no list of models.
     """
-    key = os.environ.get(KEY)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        answer = httpx.get(f"{url}/v1/models", headers=headers, timeout=30)
-        answer.raise_for_status()
-        listed = answer.json()["data"]
-    except httpx.HTTPStatusError as error:
-        hint = f"; set {KEY}" if error.response.status_code in (401, 403) else ""
-        raise ServiceError(f"{url}: refuses, HTTP {error.response.status_code}{hint}") from error
-    except httpx.HTTPError as error:
-        raise ServiceError(f"{url}: no answer ({error}); is the server running?") from error
-    except (ValueError, KeyError, TypeError) as error:
+        listed = _answer(f"{url}/v1/models")["data"]
+        found: dict[str, int | None] = {m["id"]: m.get("max_model_len") for m in listed}
+    except (KeyError, TypeError) as error:
         raise ServiceError(f"{url}/v1/models: no list of models ({error!r})") from error
-    found: dict[str, int | None] = {model["id"]: model.get("max_model_len") for model in listed}
     # vLLM states the context of the base alone; its adapters have the same.
     context = next((length for length in found.values() if length), None)
     return {name: length or context for name, length in found.items()}
+
+
+def _answer(address: str, json: dict[str, Any] | None = None) -> Any:
+    """Return what a server answers to a GET, or to a POST of ``json``.
+
+    Raises:
+        ServiceError: no answer, a refusal, or no JSON.
+    """
+    key = os.environ.get(KEY)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        method = "GET" if json is None else "POST"
+        answer = httpx.request(method, address, json=json, headers=headers, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        hint = f"; set {KEY}" if code in (401, 403) else f": {error.response.text[:200]}"
+        raise ServiceError(f"{address}: refuses, HTTP {code}{hint}") from error
+    except httpx.HTTPError as error:
+        raise ServiceError(f"{address}: no answer ({error}); is the server running?") from error
+    except ValueError as error:
+        raise ServiceError(f"{address}: answers no JSON ({error})") from error
 
 
 def open_backend(settings: Settings) -> ServerBackend:

@@ -16,7 +16,8 @@ from lm_eval.models.openai_completions import LocalCompletionsAPI
 from tokenizers.processors import TemplateProcessing
 
 from kv_adapters.backends import Settings, open_backend
-from kv_adapters.backends.server import _with_bos, served_models
+from kv_adapters.backends import server as server_backend
+from kv_adapters.backends.server import _with_bos, refuse_silent, served_models
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import ServiceError, UsageError
@@ -131,6 +132,24 @@ def test_a_model_that_is_not_served_is_named(
         backend("server", base, other, server)
 
 
+@pytest.mark.engine
+def test_an_adapter_that_answers_as_the_base_is_refused(server: str, adapter: Path) -> None:
+    url = server.removesuffix("/v1")
+    base = next(iter(served_models(url)))
+    refuse_silent(url, base, adapter.name)
+    with pytest.raises(ServiceError, match="has not loaded the adapter, or one that does nothing"):
+        refuse_silent(url, base, base)
+    with pytest.raises(ServiceError, match="refuses, HTTP 404: .*nobody"):
+        refuse_silent(url, base, "nobody")
+
+
+def test_a_server_without_log_probabilities_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        server_backend, "_answer", lambda *_, **__: {"choices": [{"logprobs": None}]}
+    )
+    refuse_silent("http://127.0.0.1:9", "base", "kv")
+
+
 def test_prompts_begin_as_the_tokenizer_has_it_and_once(
     tiny_tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -152,7 +171,7 @@ def test_prompts_begin_as_the_tokenizer_has_it_and_once(
 
 
 def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:
-    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9: no answer .*is the server running"):
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/v1/models: no answer .*is the server running"):
         backend("server", base, adapter, "http://127.0.0.1:9")
     with pytest.raises(UsageError, match="--backend server needs --url"):
         backend("server", base, adapter)
