@@ -7,7 +7,7 @@ from the harness's own files by ``kv_adapters.comparison``.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kv_adapters.comparison import tables
+from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.runs import Run, load_run
-from kv_adapters.comparison.verdict import judge
+from kv_adapters.comparison.verdict import Verdict, judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Scene
 from kv_tasks.files import atomic_path, write_text
@@ -51,7 +52,8 @@ def render() -> tuple[str, dict[str, bytes]]:
 def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[str, Any]:
     """Return what the page says of one model; its figures are added to ``figures``."""
     folder = HERE / name
-    base, *others = (load_run(folder / condition) for condition in entry["conditions"])
+    runs = {condition: load_run(folder / condition) for condition in entry["conditions"]}
+    base, *others = runs.values()
     verdicts = judge(base, others)
     drawings = []
     for drawing in draw_all(Scene(base, [v for v in verdicts if not v.seeds], published=True)):
@@ -62,14 +64,52 @@ def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[
         "name": name,
         "title": entry["title"],
         "conditions": entry["conditions"],
+        "scores": _side_by_side(verdicts),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
+        "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
         "found": entry.get("found"),
         "commands": _commands([base, *others]),
         "tried": entry.get("tried"),
-        "log": _log(folder, entry["conditions"]),
+        "logs": [log for name in runs if (log := _log(folder / name / "log.jsonl"))],
     }
+
+
+def _side_by_side(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
+    """Return a heading and a row a task: what the base scores, and how far each condition is off.
+
+    Documents and base's score are those of the first condition that has the task.
+    """
+    compared = [{row.name: row for row in verdict.rows} for verdict in verdicts]
+    names = dict.fromkeys(name for rows in compared for name in rows)
+    table = [("task", "docs", "base", *(verdict.adapter for verdict in verdicts))]
+    for name in names:
+        found = [rows.get(name) for rows in compared]
+        first = next(row for row in found if row is not None)
+        # In a family of one condition; a star where its interval keeps away from zero.
+        changes = [
+            f"{100 * row.difference.difference:+.1f}{_star(row)}" if row else "" for row in found
+        ]
+        indent = "&nbsp;&nbsp;" if first.member_of else ""
+        score = f"{first.difference.base:.3f}"
+        table.append((indent + name, str(first.difference.documents), score, *changes))
+    return table
+
+
+def _star(row: Comparison) -> str:
+    return " *" if row.difference.low > 0 or row.difference.high < 0 else ""
+
+
+def _contrast(one: Run, other: Run) -> dict[str, str]:
+    """Return the table of two conditions, one against the other."""
+    (verdict,) = judge(one, [other])
+    _, table = tables.markdown(verdict).split("\n\n", 1)
+    head, rest = table.split("\n", 1)
+    named = head.replace("| base |", f"| {one.label} |").replace(
+        "| adapter |", f"| {other.label} |"
+    )
+    return {"one": one.label, "other": other.label, "table": f"{named}\n{rest}"}
 
 
 def _commands(runs: Iterable[Run]) -> list[str]:
@@ -78,10 +118,9 @@ def _commands(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(re.sub(r"^\S*/", "", line) for line in lines if line))
 
 
-def _log(folder: Path, conditions: Iterable[str]) -> dict[str, Any] | None:
-    """Return the held-out accuracies of the first condition whose training's log was kept."""
-    file = next((f for name in conditions if (f := folder / name / "log.jsonl").is_file()), None)
-    if file is None:
+def _log(file: Path) -> dict[str, Any] | None:
+    """Return the held-out accuracies of a training, where its log was kept."""
+    if not file.is_file():
         return None
     with jsonlines.open(file) as reader:
         evaluated = [entry for entry in reader if "eval_exact_match" in entry]

@@ -171,7 +171,9 @@ def test_prompts_begin_as_the_tokenizer_has_it_and_once(
 
 
 def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:
-    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/v1/models: no answer .*is the server running"):
+    with pytest.raises(
+        ServiceError, match=r"127\.0\.0\.1:9/v1/models: no answer .*is the server running"
+    ):
         backend("server", base, adapter, "http://127.0.0.1:9")
     with pytest.raises(UsageError, match="--backend server needs --url"):
         backend("server", base, adapter)
