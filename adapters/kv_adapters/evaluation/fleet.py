@@ -7,7 +7,7 @@ folder: across machines it has to be shared.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -45,34 +45,62 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
     """
     # A worker of another machine has another working folder.
     request = replace(request, out=request.out.resolve())
-    waiting, made = list(units), dict[Unit, Outcome]()
-    busy: dict[Any, tuple[int, Any, Unit]] = {}
     with _cluster():
         start = _starter(models, request)
-        idle = [(number, start(number)) for number in range(min(request.workers, len(units)))]
+        workers = {number: start(number) for number in range(min(request.workers, len(units)))}
         try:
-            ray.get([worker.ready.remote() for _, worker in idle])
+            ray.get([worker.ready.remote() for worker in workers.values()])
         except RayError as error:
             raise RunError(f"--workers {request.workers}: {_reason(error)}") from error
-        while waiting or busy:
-            while waiting and idle:
-                number, worker = idle.pop(0)
-                unit = waiting.pop(0)
-                busy[worker.run.remote(unit)] = number, worker, unit
-            (done, *_), _ = ray.wait(list(busy), num_returns=1)
-            number, worker, unit = busy.pop(done)
+        return _hand_out(units, workers, start)
+
+
+def _hand_out(
+    units: Sequence[Unit], workers: Mapping[int, Any], start: Callable[[int], Any]
+) -> dict[Unit, Outcome]:
+    """Give every unit to a worker that is free, and start another in the place of one that died.
+
+    The other gets its first unit when it is ready: where a machine was lost, there may be no
+    room for it, and the workers that are left finish alone.
+    """
+    waiting, made = list(units), dict[Unit, Outcome]()
+    idle = list(workers.items())
+    busy: dict[Any, tuple[int, Any, Unit]] = {}
+    starting: dict[Any, tuple[int, Any]] = {}
+    while waiting or busy:
+        while waiting and idle:
+            number, worker = idle.pop(0)
+            unit = waiting.pop(0)
+            busy[worker.run.remote(unit)] = number, worker, unit
+        if not busy and not starting:
+            made |= {unit: _failed(unit, "no worker is left") for unit in waiting}
+            break
+        if not busy:
+            console.note("no worker is left; waiting for the cluster to have room for one")
+        (done, *_), _ = ray.wait([*busy, *starting], num_returns=1)
+        if done in starting:
+            number, worker = starting.pop(done)
             try:
-                made[unit] = ray.get(done)
+                ray.get(done)
             except RayError as error:
-                made[unit] = _died(number, unit, error)
-                worker = start(number) if waiting else None
+                console.warn(f"worker {number}: not started again: {_reason(error)}")
+            else:
+                idle.append((number, worker))
+            continue
+        number, worker, unit = busy.pop(done)
+        try:
+            made[unit] = ray.get(done)
             idle.append((number, worker))
-            console.note(f"{len(made)} of {len(units)} units finished")
+        except RayError as error:
+            made[unit] = _failed(unit, f"worker {number} died: {_reason(error)}")
+            if waiting:
+                other = start(number)
+                starting[other.ready.remote()] = number, other
+        console.note(f"{len(made)} of {len(units)} units finished")
     return made
 
 
-def _died(number: int, unit: Unit, error: RayError) -> Outcome:
-    reason = f"worker {number} died: {_reason(error)}"
+def _failed(unit: Unit, reason: str) -> Outcome:
     console.warn(f"{unit.label} · {unit.task}: failed: {reason}")
     return Outcome(unit.label, unit.task, "failed", reason=reason)
 

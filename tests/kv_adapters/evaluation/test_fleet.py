@@ -5,11 +5,14 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
@@ -110,3 +113,47 @@ def test_each_worker_keeps_a_vllm_engine_for_life(
         )
         assert [row[:2] for row in base] == [row[:2] for row in adapted]
         assert [row[2] for row in base] != [row[2] for row in adapted]
+
+
+@pytest.fixture
+def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Ray cluster of two nodes with room for one worker each; the second node."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield node
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.timeout(300)
+def test_a_machine_that_is_lost_leaves_the_rest_to_the_others(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path, two_machines: Any
+) -> None:
+    """There is no room for the lost worker's successor, and nobody waits for it."""
+
+    def lose() -> None:
+        while not results(tmp_path):
+            time.sleep(0.05)
+        for process in two_machines.live_processes():
+            psutil.Process(process[1].pid).kill()
+
+    loser = threading.Thread(target=lose, daemon=True)
+    loser.start()
+    made = evaluate(
+        asked(
+            tiny_base,
+            tmp_path,
+            tiny_adapter,
+            workers=2,
+            tasks=[*TASKS, "flenqa_synth_250"],
+            limit=6,
+        )
+    )
+    loser.join()
+    failed = [outcome for outcome in made if outcome.status == "failed"]
+    assert len(made) == 6
+    assert len(failed) == 1
+    assert "died" in failed[0].reason
+    # It may have been lost between writing and saying so.
+    assert len(results(tmp_path)) >= 5

@@ -1,11 +1,15 @@
-"""General ability under the harness's own names, with data in a folder of the user's."""
+"""A unit's data, general ability under the harness's own names included, and its files."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from lm_eval.tasks import TaskManager
 
-from kv_adapters.evaluation.units import _with_local_data
+from kv_adapters.evaluation.plan import Unit
+from kv_adapters.evaluation.units import _publish, _with_local_data
+from kv_tasks.errors import RunError
 
 HUB = ("hub", "Rowan", "hellaswag")
 
@@ -33,3 +37,21 @@ def test_a_task_reads_the_users_data(
     assert group is None or group in loaded["groups"]
     paths = {task.config.dataset_path for task in loaded["tasks"].values()}
     assert all(path.startswith(str(shared_data.resolve())) for path in paths)
+
+
+def test_samples_of_a_task_whose_name_begins_anothers_are_not_taken_for_its_own(
+    tmp_path: Path,
+) -> None:
+    scratch, target = tmp_path / "scratch", tmp_path / "out"
+    (scratch / "model").mkdir(parents=True)
+    (scratch / "model" / "results_2026.json").write_text("{}")
+    rows = {"kv_simple": 2, "kv_simple_4k": 3}
+    for task, count in rows.items():
+        (scratch / "model" / f"samples_{task}_2026.jsonl").write_text("{}\n" * count)
+    unit = cast(Unit, SimpleNamespace(label="base"))
+    _publish(scratch, rows, target, unit)
+    found = {file.name: len(file.read_text().splitlines()) for file in target.glob("samples*")}
+    assert found == {"samples_kv_simple_2026.jsonl": 2, "samples_kv_simple_4k_2026.jsonl": 3}
+    (scratch / "model" / "samples_kv_simple_2026.jsonl").unlink()
+    with pytest.raises(RunError, match="base · kv_simple: 0 of 2 samples written"):
+        _publish(scratch, rows, target, unit)
