@@ -8,6 +8,7 @@ from the harness's own files by ``kv_adapters.comparison``.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,29 +83,29 @@ def _side_by_side(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
     Documents and base's score are those of the first condition that has the task.
     """
     compared = [{row.name: row for row in verdict.rows} for verdict in verdicts]
-    names = dict.fromkeys(name for rows in compared for name in rows)
     table = [("task", "docs", "base", *(verdict.adapter for verdict in verdicts))]
-    for name in names:
+    for name in dict.fromkeys(name for rows in compared for name in rows):
         found = [rows.get(name) for rows in compared]
         first = next(row for row in found if row is not None)
-        # In a family of one condition; a star where its interval keeps away from zero.
-        changes = [
-            f"{100 * row.difference.difference:+.1f}{_star(row)}" if row else "" for row in found
-        ]
         indent = "&nbsp;&nbsp;" if first.member_of else ""
-        score = f"{first.difference.base:.3f}"
-        table.append((indent + name, str(first.difference.documents), score, *changes))
+        documents = first.difference.documents
+        changes = [_change(row, documents) if row else "" for row in found]
+        table.append((indent + name, str(documents), f"{first.difference.base:.3f}", *changes))
     return table
 
 
-def _star(row: Comparison) -> str:
-    return " *" if row.difference.low > 0 or row.difference.high < 0 else ""
+def _change(row: Comparison, documents: int) -> str:
+    d = row.difference
+    star = " *" if d.low > 0 or d.high < 0 else ""
+    others = "" if d.documents == documents else f" (of {d.documents})"
+    return f"{100 * d.difference:+.1f}{star}{others}"
 
 
 def _contrast(one: Run, other: Run) -> dict[str, str]:
     """Return the table of two conditions, one against the other."""
     (verdict,) = judge(one, [other])
-    _, table = tables.markdown(verdict).split("\n\n", 1)
+    # What one of the two was not asked is no remark on the other.
+    _, table = tables.markdown(replace(verdict, warnings=())).split("\n\n", 1)
     head, rest = table.split("\n", 1)
     named = head.replace("| base |", f"| {one.label} |").replace(
         "| adapter |", f"| {other.label} |"
