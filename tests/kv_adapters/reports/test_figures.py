@@ -69,3 +69,21 @@ def test_runs_without_positions_lengths_or_margins_draw_nothing(
         load_run(write_run(name, {}, {"lone": [1.0, 0.0]})) for name in ("base", "other")
     )
     assert draw_all(Scene(base, judge(base, [other]))) == []
+
+
+def test_lengths_that_were_run_without_their_group_are_one_curve(
+    write_run: Callable[..., Path],
+) -> None:
+    scores = {"base": (1.0, 1.0), "other": (1.0, 0.0)}
+    base, other = (
+        load_run(
+            write_run(
+                name, {}, {"flenqa_synth_250": [high], "flenqa_synth_1000": [low], "lone": [1.0]}
+            )
+        )
+        for name, (high, low) in scores.items()
+    )
+    (drawing,) = draw_all(Scene(base, judge(base, [other])))
+    assert drawing.stem == "flenqa_synth-by-length"
+    assert "accuracy, base: 1.00 at 250, 1.00 at 1000" in drawing.alternative
+    assert "accuracy, other: 1.00 at 250, 0.00 at 1000" in drawing.alternative

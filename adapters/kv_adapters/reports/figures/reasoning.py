@@ -27,12 +27,23 @@ def draw(scene: Scene) -> list[Drawing]:
     found = scene.by_name()
     drawings = []
     for stem in ("flenqa", "flenqa_synth", "kv_paper_flenqa"):
-        ways = {style: found[name] for name, style in ((stem, "-"), (f"{stem}_cot", "--"))
-                if name in found}  # fmt: skip
+        ways = {style: rows for name, style in ((stem, "-"), (f"{stem}_cot", "--"))
+                if (rows := found.get(name) or _lone_lengths(found, name))}  # fmt: skip
         lengths = {_tokens(pair.base) for rows in ways.values() for pair in rows[0].pairs}
         if len(lengths - {None}) > 1:
             drawings.append(_draw(stem, ways))
     return drawings
+
+
+def _lone_lengths(found: Mapping[str, Sequence[Comparison]], group: str) -> list[Comparison]:
+    """Return a row an adapter with the pairs of all lengths that were run without their group."""
+    member = re.compile(re.escape(group) + r"_\d+k?")
+    joined: dict[str, Comparison] = {}
+    for name, rows in found.items():
+        for row in rows if member.fullmatch(name) else ():
+            earlier = joined[row.adapter].pairs if row.adapter in joined else ()
+            joined[row.adapter] = replace(row, name=group, pairs=(*earlier, *row.pairs))
+    return list(joined.values())
 
 
 def _tokens(sample: Sample) -> float | None:
