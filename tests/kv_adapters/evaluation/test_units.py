@@ -24,19 +24,10 @@ def test_a_name_is_left_alone_where_the_user_has_no_such_data(
     assert _with_local_data(None, "kv_simple") == "kv_simple"
 
 
-@pytest.mark.parametrize(
-    ("name", "tasks", "group"),
-    [("hellaswag", 1, None), ("mmlu", 57, "mmlu")],
-)
-def test_a_task_reads_the_users_data(
-    shared_data: Path, name: str, tasks: int, group: str | None
-) -> None:
+def test_a_task_reads_the_users_data(shared_data: Path) -> None:
     manager = TaskManager()
-    loaded = manager.load([_with_local_data(manager, name)])
-    assert len(loaded["tasks"]) == tasks
-    assert group is None or group in loaded["groups"]
-    paths = {task.config.dataset_path for task in loaded["tasks"].values()}
-    assert all(path.startswith(str(shared_data.resolve())) for path in paths)
+    (task,) = manager.load([_with_local_data(manager, "hellaswag")])["tasks"].values()
+    assert task.config.dataset_path.startswith(str(shared_data.resolve()))
 
 
 def test_samples_of_a_task_whose_name_begins_anothers_are_not_taken_for_its_own(
