@@ -8,7 +8,6 @@ from the harness's own files by ``kv_adapters.comparison``.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +101,12 @@ def _change(row: Comparison, documents: int) -> str:
 
 
 def _contrast(one: Run, other: Run) -> dict[str, str]:
-    """Return the table of two conditions, one against the other."""
+    """Return the table of two conditions, one against the other, and what it leaves open."""
     (verdict,) = judge(one, [other])
-    # What one of the two was not asked is no remark on the other.
-    _, table = tables.markdown(replace(verdict, warnings=())).split("\n\n", 1)
-    head, rest = table.split("\n", 1)
-    named = head.replace("| base |", f"| {one.label} |").replace(
-        "| adapter |", f"| {other.label} |"
-    )
-    return {"one": one.label, "other": other.label, "table": f"{named}\n{rest}"}
+    # What one of the two was not asked, a warning, is no remark on the other.
+    notes = "".join(f"- {line}\n" for line in tables.remarks(verdict))
+    table = tables.markdown_table(verdict.rows, one.label, other.label)
+    return {"one": one.label, "other": other.label, "table": f"{table}\n{notes}"}
 
 
 def _commands(runs: Iterable[Run]) -> list[str]:

@@ -5,6 +5,7 @@ told otherwise; here the context is the one that the server states.
 """
 
 import os
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class ServerBackend:
             "seed": settings.seed,
         }
         self.lm = recorded(_with_bos(LocalCompletionsAPI))(**self._arguments)
-        for adapter in settings.adapters:
-            refuse_silent(self._url, self._base, self._check(adapter.name))
+        served = [self._check(adapter.name) for adapter in settings.adapters]
+        refuse_silent(self._url, self._base, served)
 
     def select(self, adapter: Path | None) -> None:
         """Answer with this adapter from now on; None is the base model."""
@@ -112,27 +113,33 @@ def _with_bos(harness_class: type[Any]) -> type[Any]:
     return type(harness_class.__name__, (harness_class,), {"tok_encode": tok_encode})
 
 
-def refuse_silent(url: str, base: str, adapter: str) -> None:
+def refuse_silent(url: str, base: str, adapters: Sequence[str]) -> None:
     """Refuse an adapter under whose name the server gives the base model's answers.
 
-    Both are asked for the next token's log-probabilities. A server that gives none is not judged.
+    All are asked for the next token's log-probabilities. A server that gives none is not judged.
 
     Raises:
-        ServiceError: no answer, or the same from both, to every digit.
+        ServiceError: no answer, or the base's to every digit.
     """
-    found = []
-    for name in (base, adapter):
-        asked = {"model": name, "prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": 5}
-        answer = _answer(f"{url}/v1/completions", json=asked)
-        try:
-            found.append(answer["choices"][0]["logprobs"]["top_logprobs"][0])
-        except (KeyError, IndexError, TypeError):
-            return
-    if found[0] and found[0] == found[1]:
-        raise ServiceError(
-            f"{url}: answers for {adapter!r} with the log-probabilities of {base!r}: it has not "
-            "loaded the adapter, or one that does nothing; run kv-adapters verify, and restart it"
-        )
+    expected = _next_token(url, base) if adapters else None
+    for adapter in adapters if expected else ():
+        if _next_token(url, adapter) == expected:
+            raise ServiceError(
+                f"{url}: answers for {adapter!r} with the log-probabilities of {base!r}: it "
+                "has not loaded the adapter, or one that does nothing; run kv-adapters verify, "
+                "and restart it"
+            )
+
+
+def _next_token(url: str, model: str) -> dict[str, float] | None:
+    """Return the likeliest tokens behind the probe with their log-probabilities in nats."""
+    asked = {"model": model, "prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": 5}
+    answer = _answer(f"{url}/v1/completions", json=asked)
+    try:
+        found: dict[str, float] = answer["choices"][0]["logprobs"]["top_logprobs"][0]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return found
 
 
 def served_models(url: str) -> dict[str, int | None]:

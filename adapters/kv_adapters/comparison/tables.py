@@ -91,14 +91,20 @@ def screen(verdict: Verdict, *, width: int) -> Table:
 
 def markdown(verdict: Verdict) -> str:
     """Return sentence, table and remarks as GitHub Markdown."""
-    lines = [
-        HEADINGS,
-        tuple("---" for _ in HEADINGS),
-        *(cells(row) for row in readable(verdict.rows)),
-    ]
-    table = "".join("| " + " | ".join(line) + " |\n" for line in lines)
     notes = "".join(f"- {line}\n" for line in (*remarks(verdict), *verdict.warnings))
+    table = markdown_table(verdict.rows)
     return f"{verdict.sentence}\n\n{table}" + (f"\n{notes}" if notes else "")
+
+
+def markdown_table(rows: Sequence[Comparison], base: str = "base", other: str = "adapter") -> str:
+    """Return the table alone; ``base`` and ``other`` head the columns of the two scores."""
+    named = {"base": base, "adapter": other}
+    lines = [
+        tuple(named.get(heading, heading) for heading in HEADINGS),
+        tuple("---" for _ in HEADINGS),
+        *(cells(row) for row in readable(rows)),
+    ]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -136,18 +136,18 @@ def test_a_model_that_is_not_served_is_named(
 def test_an_adapter_that_answers_as_the_base_is_refused(server: str, adapter: Path) -> None:
     url = server.removesuffix("/v1")
     base = next(iter(served_models(url)))
-    refuse_silent(url, base, adapter.name)
+    refuse_silent(url, base, [adapter.name])
     with pytest.raises(ServiceError, match="has not loaded the adapter, or one that does nothing"):
-        refuse_silent(url, base, base)
+        refuse_silent(url, base, [adapter.name, base])
     with pytest.raises(ServiceError, match="refuses, HTTP 404: .*nobody"):
-        refuse_silent(url, base, "nobody")
+        refuse_silent(url, base, ["nobody"])
 
 
 def test_a_server_without_log_probabilities_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         server_backend, "_answer", lambda *_, **__: {"choices": [{"logprobs": None}]}
     )
-    refuse_silent("http://127.0.0.1:9", "base", "kv")
+    refuse_silent("http://127.0.0.1:9", "base", ["kv"])
 
 
 def test_prompts_begin_as_the_tokenizer_has_it_and_once(

@@ -1,5 +1,6 @@
 """Every family of tasks has its figure, and the figure says its numbers in words."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,29 @@ def test_lengths_that_were_run_without_their_group_are_one_curve(
     assert drawing.stem == "flenqa_synth-by-length"
     assert "accuracy, base: 1.00 at 250, 1.00 at 1000" in drawing.alternative
     assert "accuracy, other: 1.00 at 250, 0.00 at 1000" in drawing.alternative
+
+
+def test_a_run_that_was_not_asked_a_length_has_a_heat_map_with_a_gap(
+    write_run: Callable[..., Path],
+) -> None:
+    asked = {"base": "ab", "both": "ab", "one": "a"}
+    sizes = {"a": "kv_simple_16dicts", "b": "kv_simple_32dicts"}
+    runs = [
+        load_run(deep(write_run(name, {}, {sizes[size]: [1.0] for size in lengths})))
+        for name, lengths in asked.items()
+    ]
+    (drawing,) = [
+        one for one in draw_all(Scene(runs[0], judge(runs[0], runs[1:]))) if "length" in one.stem
+    ]
+    assert "both: 16dicts in part 3 of 5 1.00, 32dicts in part 3 of 5 1.00" in drawing.alternative
+    assert drawing.alternative.endswith("one: 16dicts in part 3 of 5 1.00.")
+
+
+def deep(folder: Path) -> Path:
+    """Put every gold of a run into the middle."""
+    for file in folder.glob("samples_*.jsonl"):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        for row in rows:
+            row["doc"] = {**row["doc"], "depth": 0.5}
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

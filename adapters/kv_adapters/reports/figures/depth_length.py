@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.samples import Sample
-from kv_adapters.reports.figures.scene import Drawing, Scene, finish, models
+from kv_adapters.reports.figures.scene import Drawing, Scene, finish, models, runs_of
 
 PARTS = 5
 # The end of a task's name that says how long its prompts are.
@@ -24,11 +24,7 @@ def draw(scene: Scene) -> list[Drawing]:
         known = all(pair.base.depth is not None for row in rows for pair in row.pairs)
         if known and (match := _LENGTH.search(name)):
             families[name[: match.start()]][name] = rows
-    return [
-        _draw(stem, family)
-        for stem, family in families.items()
-        if len(family) > 1 and len({len(rows) for rows in family.values()}) == 1
-    ]
+    return [_draw(stem, family) for stem, family in families.items() if len(family) > 1]
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -39,13 +35,12 @@ def _order(name: str) -> tuple[str, int]:
 def _draw(stem: str, family: Mapping[str, Sequence[Comparison]]) -> Drawing:
     names = sorted(family, key=_order)
     lengths = [name.removeprefix(stem).strip("_").replace("_", " ") for name in names]
-    panels = [models(family[name]) for name in names]
-    labels = [label for label, _ in panels[0]]
-    figure = Figure(figsize=(1.2 + 2.6 * len(labels), 3.4), layout="constrained")
+    panels = _panels([models(family[name]) for name in names])
+    figure = Figure(figsize=(1.2 + 2.6 * len(panels), 3.4), layout="constrained")
     described = []
-    for number, label in enumerate(labels):
-        cells = _cells([panel[number][1] for panel in panels])
-        axes = figure.add_subplot(1, len(labels), number + 1)
+    for number, (label, samples) in enumerate(panels):
+        cells = _cells(samples)
+        axes = figure.add_subplot(1, len(panels), number + 1)
         grid = [
             [fmean(found) if (found := cells.get((n, part))) else float("nan")
              for n in range(len(names))]
@@ -82,6 +77,17 @@ def _draw(stem: str, family: Mapping[str, Sequence[Comparison]]) -> Drawing:
         f"{stem}: {metric} by depth of the gold and length of the prompt.",
         f"{metric} by length and depth. {'; '.join(described)}.",
     )  # fmt: skip
+
+
+def _panels(
+    by_length: Sequence[Sequence[tuple[str, list[Sample]]]],
+) -> list[tuple[str, list[list[Sample]]]]:
+    """Return label and samples by length of every run; a length it was not asked is empty."""
+    found: dict[tuple[str, int], list[list[Sample]]] = {}
+    for n, asked in enumerate(by_length):
+        for run, (_, samples) in zip(runs_of(label for label, _ in asked), asked, strict=True):
+            found.setdefault(run, [[] for _ in by_length])[n] = samples
+    return [(label, samples) for (label, _), samples in found.items()]
 
 
 def _cells(by_length: Sequence[Sequence[Sample]]) -> Cells:

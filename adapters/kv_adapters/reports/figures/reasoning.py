@@ -16,6 +16,7 @@ from kv_adapters.reports.figures.scene import (
     finish,
     models,
     points,
+    runs_of,
     tidy,
 )
 
@@ -36,13 +37,13 @@ def draw(scene: Scene) -> list[Drawing]:
 
 
 def _lone_lengths(found: Mapping[str, Sequence[Comparison]], group: str) -> list[Comparison]:
-    """Return a row an adapter with the pairs of all lengths that were run without their group."""
+    """Return a row a run with the pairs of all lengths that were asked without their group."""
     member = re.compile(re.escape(group) + r"_\d+k?")
-    joined: dict[str, Comparison] = {}
-    for name, rows in found.items():
-        for row in rows if member.fullmatch(name) else ():
-            earlier = joined[row.adapter].pairs if row.adapter in joined else ()
-            joined[row.adapter] = replace(row, name=group, pairs=(*earlier, *row.pairs))
+    joined: dict[tuple[str, int], Comparison] = {}
+    for rows in (rows for name, rows in found.items() if member.fullmatch(name)):
+        for run, row in zip(runs_of(row.adapter for row in rows), rows, strict=True):
+            earlier = joined[run].pairs if run in joined else ()
+            joined[run] = replace(row, name=group, pairs=(*earlier, *row.pairs))
     return list(joined.values())
 
 

@@ -5,7 +5,7 @@ tell apart, and markers of their own.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -88,6 +88,16 @@ def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
     first = "reference" if any(row.adapter == "base" for row in rows) else "base"
     others = [(row.adapter, [pair.other for pair in row.pairs]) for row in rows]
     return [(first, [pair.base for pair in rows[0].pairs]), *others]
+
+
+def runs_of(labels: Iterable[str]) -> list[tuple[str, int]]:
+    """Return each label with how often it came before: nothing forbids two runs of one name."""
+    seen: Counter[str] = Counter()
+    found = []
+    for label in labels:
+        found.append((label, seen[label]))
+        seen[label] += 1
+    return found
 
 
 def points(samples: Iterable[Sample], place: Callable[[Sample], float | None]) -> list[Point]:
