@@ -45,8 +45,10 @@ def find_base(adapter: Path, base: str | None) -> Path:
         return resolve_model(trained_on.name, trained_on.revision)
     try:
         config = read_config(adapter)
+    except FileNotFoundError as error:
+        raise AdapterError(f"{adapter}: no adapter folder, it holds no {CONFIG}") from error
     except (OSError, ValueError) as error:
-        raise AdapterError(f"{adapter / CONFIG}: {error}; give --base") from error
+        raise AdapterError(f"{adapter / CONFIG}: cannot be read ({error})") from error
     if not config.get("base_model_name_or_path"):
         raise AdapterError(f"{adapter / CONFIG}: names no base model; give --base")
     return resolve_model(config["base_model_name_or_path"], config.get("revision"))

@@ -1,6 +1,7 @@
 """Each fault that would be served silently is caught from the files alone."""
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from kv_adapters import engine_settings
 from kv_adapters.checks.files import file_checks, refuse_broken
+from kv_adapters.checks.verify import verify
 from kv_adapters.cli import app
 from kv_tasks.errors import AdapterError
 from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS
@@ -101,6 +103,19 @@ def test_an_unfinished_folder_is_named(tmp_path: Path, tiny_base: Path) -> None:
     assert "no adapter_config.json" in failed(tmp_path / "half", tiny_base)["files"]
     with pytest.raises(AdapterError, match="no such adapter folder"):
         file_checks(tmp_path / "absent", tiny_base)
+
+
+def test_a_folder_that_names_no_base_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    config = tmp_path / "adapter_config.json"
+    for text, expected in (
+        (None, f"{tmp_path}: no adapter folder, it holds no adapter_config.json"),
+        ("", f"{config}: cannot be read (Expecting value"),
+        ("{}", f"{config}: names no base model; give --base"),
+    ):
+        if text is not None:
+            config.write_text(text)
+        with pytest.raises(AdapterError, match=re.escape(expected)):
+            verify(tmp_path, live=False)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 200])
