@@ -12,7 +12,7 @@ from kv_tasks.dictionaries import contexts
 from kv_tasks.errors import ModelError
 from kv_tasks.kv_simple import SIMPLE
 
-# Dictionaries a prompt: about 60, 400 and 1,500 tokens.
+# Dictionaries a prompt: about 150, 460 and 1,500 tokens.
 SIZES = (1, 8, 32)
 SEED = 0
 
