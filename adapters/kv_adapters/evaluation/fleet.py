@@ -137,6 +137,9 @@ def _starter(models: Models, request: Request) -> Callable[[int], Any]:
 
 @contextmanager
 def _cluster() -> Iterator[None]:
+    # Of a Ray that starts here. Its own 15 leaves a worker the thirtieth part of a core that
+    # anything else uses: on a busy machine none ever gets ready.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
     try:
         yield

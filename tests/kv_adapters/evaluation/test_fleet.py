@@ -25,8 +25,7 @@ TASKS = ["kv_simple_16dicts", "kv_simple_32dicts"]
 def quiet_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray's 15 leaves a worker a thirtieth of a core that a neighbouring test is using.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
 
 
 def asked(base: Path, out: Path, *adapters: Path, **changes: Any) -> Request:
@@ -75,11 +74,12 @@ def test_a_worker_that_cannot_load_says_why(tiny_base: Path, tmp_path: Path) -> 
         evaluate(asked(base, tmp_path / "out", workers=2))
 
 
-def kill_a_worker_at_work() -> None:
+def kill_a_worker_at_work(nice: list[int]) -> None:
     while True:
         for process in psutil.Process().children(recursive=True):
             try:
                 if "_Pinned.run" in " ".join(process.cmdline()):
+                    nice.append(process.nice())
                     process.kill()
                     return
             except psutil.Error:
@@ -88,10 +88,13 @@ def kill_a_worker_at_work() -> None:
 
 
 def test_a_worker_that_dies_loses_its_unit_alone(tiny_base: Path, tmp_path: Path) -> None:
-    killer = threading.Thread(target=kill_a_worker_at_work, daemon=True)
+    nice: list[int] = []
+    killer = threading.Thread(target=kill_a_worker_at_work, args=[nice], daemon=True)
     killer.start()
     outcomes = evaluate(asked(tiny_base, tmp_path, workers=2, limit=6))
     killer.join()
+    # A worker waits for the machine's other work no longer than the command itself would.
+    assert nice == [psutil.Process().nice()]
     assert sorted(outcome.status for outcome in outcomes) == ["done", "failed"]
     (failed,) = (outcome for outcome in outcomes if outcome.status == "failed")
     assert "died" in failed.reason
@@ -120,6 +123,7 @@ def test_each_worker_keeps_a_vllm_engine_for_life(
 @pytest.fixture
 def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A Ray cluster of two nodes with room for one worker each; the second node."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     node = cluster.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
