@@ -17,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask
 from kv_tasks import console
 from kv_tasks.errors import ModelError, PromptTooLongError
 from kv_tasks.model_arguments import ModelArguments
-from kv_tasks.tokens import count_tokens, load_tokenizer
+from kv_tasks.tokens import as_read, count_tokens, load_tokenizer
 
 # The harness's own default where a task or user states none.
 _ANSWER_TOKENS = 256
@@ -110,7 +110,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
                 raise
             console.warn(f"task {self.task_name}: no prompt is measured: {error}")
             return
-        texts = [request.args[0] for request in self.instances]
+        texts = [as_read(tokenizer, request.args[0]) for request in self.instances]
         added = tokenizer.num_special_tokens_to_add() if special else 0
         # The harness adds no second first token.
         begun = tuple(filter(None, [tokenizer.bos_token]))
@@ -143,12 +143,14 @@ class Task(ConfigurableTask):  # type: ignore[misc]
         ways = (
             "run fewer processes: in this one nothing else is left"
             if model.too_long == "skip"
-            else 'leave such documents out with --metadata \'{"too_long": "skip"}\''
+            else 'leave such documents out with --metadata \'{"too_long": "skip"}\' '
+            "(kv-adapters eval: --too-long skip)"
         )
         worst = max(needed, key=lambda number: needed[number])
         raise PromptTooLongError(
             f"task {self.task_name}: {len(needed)} of {len(self._lengths)} prompts do not fit; the "
             f"longest, document {worst}, needs {needed[worst]} tokens with its answer and the "
             f"model has {model.limit}; the harness would cut it silently: raise the model "
-            f"argument {model.raised_by} if the model allows it, choose a shorter task, or {ways}"
+            f"argument {model.raised_by} (kv-adapters eval: --max-length) if the model allows it, "
+            f"choose a shorter task, or {ways}"
         )

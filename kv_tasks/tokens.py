@@ -1,6 +1,7 @@
 """Tokenizers, and how many tokens texts and the lines of a text are."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -48,15 +49,37 @@ def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str | None
     """
     if not tokenizer.chat_template:
         return None
-    message = [{"role": "user", "content": prompt}]
+    return _templated(tokenizer, [{"role": "user", "content": prompt}])
+
+
+def as_read(tokenizer: "PreTrainedTokenizerBase", prompt: Any) -> str:
+    """Return the text of a request's prompt as the model reads it.
+
+    Args:
+        tokenizer: of the model.
+        prompt: a text, or a chat as the harness holds it for chat services, whose tokenizer may
+            have no template of its own: then its messages alone.
+
+    Raises:
+        ModelError: when the template refuses the messages.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    messages: list[dict[str, str]] = json.loads(prompt.prompt)
+    if not tokenizer.chat_template:
+        return "\n".join(message["content"] for message in messages)
+    return _templated(tokenizer, messages)
+
+
+def _templated(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:
     try:
         return str(
-            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         )
     except (TemplateError, ValueError) as error:
         raise ModelError(
-            f"tokenizer {tokenizer.name_or_path!r}: its chat template fails on one user message "
-            f"({error}); choose a tokenizer with another template"
+            f"tokenizer {tokenizer.name_or_path!r}: its chat template fails on "
+            f"{len(messages)} message(s) ({error}); choose a tokenizer with another template"
         ) from error
 
 

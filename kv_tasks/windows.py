@@ -155,6 +155,6 @@ def window(tokens: int, tokenizer: str | None, *, answer_tokens: int, task: str)
     if tokenizer is None:
         raise DataError(
             f"{task}: a window of {tokens} tokens needs the model's tokenizer; give "
-            '--metadata \'{"tokenizer": "FOLDER_OR_HUB_NAME"}\''
+            '--metadata \'{"tokenizer": "FOLDER_OR_HUB_NAME"}\' (kv-adapters eval: --tokenizer)'
         )
     return Window(tokens, tokenizer, answer_tokens)

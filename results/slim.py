@@ -23,7 +23,10 @@ ROW = (
 )  # fmt: skip
 DOC = ("question_id", "gold_position", "depth", "length", "skipped")
 # Long, of this machine alone, or said by the task's own files.
-RESULTS = ("pretty_env_info", "configs", "upper_git_hash", "git_hash", "eot_token_id")
+RESULTS = (
+    "pretty_env_info", "configs", "upper_git_hash", "git_hash", "eot_token_id",
+    "model_name_sanitized",
+)  # fmt: skip
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

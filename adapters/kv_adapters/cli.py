@@ -74,6 +74,13 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(min=1, help="Engines side by side, on Ray's GPUs or this CPU's cores.")
     ] = 1,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            help="With --backend openai: folder or hub name of the tokenizer that counts for tasks "
+            "of a given length, such as kv_simple_16k."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
@@ -96,6 +103,7 @@ def evaluate(
         url=url,
         tensor_parallel=tensor_parallel,
         workers=workers,
+        tokenizer=tokenizer,
     )
     outcomes = run_units(request)
     print_outcomes(outcomes)

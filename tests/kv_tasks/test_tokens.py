@@ -242,7 +242,7 @@ def test_a_chat_template_that_fails_is_named(template: str, tiny_folder: Path) -
     tokenizer = load_tokenizer(str(tiny_folder))
     kept, tokenizer.chat_template = tokenizer.chat_template, template
     try:
-        with pytest.raises(ModelError, match="its chat template fails on one user message"):
+        with pytest.raises(ModelError, match="its chat template fails on 1 message"):
             chat_prompt(tokenizer, "hi")
     finally:
         tokenizer.chat_template = kept

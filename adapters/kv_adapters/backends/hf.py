@@ -23,6 +23,7 @@ class HfBackend:
         self._settings = settings
         self._dtype = DTYPES[best_precision()]
         model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=self._dtype)
+        _answer_unpenalised(model.generation_config)
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
         self._names = {path: f"adapter{n}" for n, path in enumerate(settings.adapters)}
@@ -58,6 +59,15 @@ class HfBackend:
             "batch_size": self._settings.batch_size,
             "backend": f"transformers {metadata.version('transformers')}",
         }
+
+
+def _answer_unpenalised(config: Any) -> None:
+    """Take away what a model's own settings do to greedy answers, and the harness on vLLM does not.
+
+    Qwen2.5's penalty for tokens that the prompt has falls on the very value to be retrieved.
+    """
+    config.repetition_penalty = 1.0
+    config.no_repeat_ngram_size = 0
 
 
 def open_backend(settings: Settings) -> HfBackend:

@@ -9,19 +9,22 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from kv_adapters.backends import Settings
 from kv_adapters.evaluation.answers import recorded
-from kv_tasks.errors import AdapterError, UsageError
+from kv_tasks.errors import AdapterError, ServiceError, UsageError
 
 CONCURRENT = 8
 KEY = "OPENAI_API_KEY"
 URL = "https://api.openai.com/v1"
 # These reason before they answer, and take neither a temperature nor stop sequences.
 REASONING = re.compile(r"(ft:)?(o\d|gpt-5)")
+# Tokens that these may reason for, beside the answer's: the service counts both as one.
+REASONING_TOKENS = 16_384
 
 
 class OpenAIBackend:
@@ -64,13 +67,35 @@ def _chat_class() -> type[Any]:
 
     def payload(self: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
         if REASONING.match(self.model):
-            return dict(OpenAIChatCompletion._create_payload(self, *arguments, **options))
+            asked = dict(OpenAIChatCompletion._create_payload(self, *arguments, **options))
+            asked["max_completion_tokens"] += REASONING_TOKENS
+            return asked
         asked = dict(LocalChatCompletion._create_payload(self, *arguments, **options))
         asked["max_completion_tokens"] = asked.pop("max_tokens")
         return asked
 
+    def parse(self: Any, outputs: Any, **options: Any) -> list[str]:
+        for output in outputs if isinstance(outputs, list) else [outputs]:
+            _refuse_unanswered(output, self.model)
+        return list(OpenAIChatCompletion.parse_generations(self, outputs, **options))
+
     name = OpenAIChatCompletion.__name__
-    return type(name, (OpenAIChatCompletion,), {"_create_payload": payload})
+    methods = {"_create_payload": payload, "parse_generations": parse}
+    return type(name, (OpenAIChatCompletion,), methods)
+
+
+def _refuse_unanswered(output: Mapping[str, Any], model: str) -> None:
+    """Refuse an answer that was cut before its first word: it is not a wrong one.
+
+    Raises:
+        ServiceError: the model spent all its tokens on reasoning.
+    """
+    for choice in output.get("choices", ()):
+        if choice.get("finish_reason") == "length" and not choice["message"].get("content"):
+            raise ServiceError(
+                f"{model}: reasoned for all of its tokens, {REASONING_TOKENS:,} and the task's "
+                "own, and answered nothing; evaluate a model that answers sooner"
+            )
 
 
 def fine_tuned_model(job: Path) -> str:

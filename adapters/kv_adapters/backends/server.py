@@ -52,7 +52,9 @@ class ServerBackend:
             "num_concurrent": CONCURRENT,
             "seed": settings.seed,
         }
-        self.lm = recorded(_with_bos(LocalCompletionsAPI))(**self._arguments)
+        self.lm = recorded(_as_in_an_engine(LocalCompletionsAPI))(**self._arguments)
+        # Of the server, in tokens; it may be shorter than the model's.
+        self.context = self._arguments["max_length"] - 1
         served = [self._check(adapter.name) for adapter in settings.adapters]
         refuse_silent(self._url, self._base, served)
 
@@ -87,11 +89,12 @@ class ServerBackend:
         return name
 
 
-def _with_bos(harness_class: type[Any]) -> type[Any]:
-    """Return the class with prompts encoded as hf and vllm models encode them.
+def _as_in_an_engine(harness_class: type[Any]) -> type[Any]:
+    """Return the class with prompts encoded, and answers chosen, as hf and vllm models do.
 
     The harness's class adds no special tokens; a Llama or Mistral without its first token scores
-    worse. A prompt that begins with it, as chat templates write it, does not get a second.
+    worse. A prompt that begins with it, as chat templates write it, does not get a second. And
+    vLLM's server applies the repetition penalty of the model's own settings where none is named.
     """
 
     def tok_encode(
@@ -102,7 +105,8 @@ def _with_bos(harness_class: type[Any]) -> type[Any]:
         **options: Any,
     ) -> Any:
         if not isinstance(string, str):
-            return [tok_encode(self, one, left_truncate_len, add_special_tokens) for one in string]
+            # The harness encodes prompts to be continued in lists, and says False of them.
+            return [tok_encode(self, one, left_truncate_len) for one in string]
         if add_special_tokens is None:
             begun = self.tokenizer.bos_token and string.startswith(self.tokenizer.bos_token)
             add_special_tokens = not begun
@@ -110,7 +114,12 @@ def _with_bos(harness_class: type[Any]) -> type[Any]:
             self, string, left_truncate_len, add_special_tokens, **options
         )
 
-    return type(harness_class.__name__, (harness_class,), {"tok_encode": tok_encode})
+    def payload(self: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        asked = dict(harness_class._create_payload(self, *arguments, **options))
+        return {"repetition_penalty": 1.0, **asked}
+
+    methods = {"tok_encode": tok_encode, "_create_payload": payload}
+    return type(harness_class.__name__, (harness_class,), methods)
 
 
 def refuse_silent(url: str, base: str, adapters: Sequence[str]) -> None:

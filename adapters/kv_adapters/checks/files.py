@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from kv_adapters.checks.check import Check, judged
 from kv_tasks.errors import AdapterError, KVError
 from kv_tasks.files import sha256_file
-from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, read_config, read_manifest
+from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, Base, read_config, read_manifest
 from kv_train.models import base_checksum
 from kv_train.recipe import MAX_RANK
 
@@ -154,8 +154,15 @@ def _base(adapter: Path, base: Path) -> Iterator[Check]:
     trained_on, given = read_manifest(adapter).base, base_checksum(base)
     yield judged(
         "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
-        f"{base} ({given[:12]})", f"give --base {trained_on.name}",
+        f"{base} ({given[:12]})", f"give --base {_as_trained(trained_on)}",
     )  # fmt: skip
+
+
+def _as_trained(base: Base) -> str:
+    """Return what to type for the base that an adapter was trained on."""
+    if base.revision is None:
+        return base.name
+    return f'"$(kv-train model {base.name} --revision {base.revision})"'
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:

@@ -32,15 +32,18 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what an interrupted run left; a line that was cut by a kill is dropped."""
+        """Read what an interrupted run left; from a line on that a kill or a disk cut, nothing."""
         self._path = path
         self._answers: dict[str, Any] = {}
         kept = 0
         for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-            if not line.endswith(b"\n"):
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError("no end")
+                key, answer = json.loads(line)
+            except ValueError:
                 os.truncate(path, kept)
                 break
-            key, answer = json.loads(line)
             self._answers[key] = answer
             kept += len(line)
 

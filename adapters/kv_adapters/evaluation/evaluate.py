@@ -6,11 +6,12 @@ A task that fails does not lose the others: its outcome says why, and the next u
 from collections.abc import Sequence
 from typing import Any
 
+from kv_adapters.evaluation.earlier import finished, renew
 from kv_adapters.evaluation.models import Models, find_models
-from kv_adapters.evaluation.plan import Request, Unit, finished, plan
+from kv_adapters.evaluation.plan import Request, Unit, plan
 from kv_adapters.evaluation.worker import Outcome, Worker, task_manager
 from kv_tasks import console
-from kv_tasks.errors import UsageError
+from kv_tasks.errors import KVError, RunError, UsageError
 
 
 def evaluate(request: Request) -> list[Outcome]:
@@ -18,13 +19,18 @@ def evaluate(request: Request) -> list[Outcome]:
 
     Raises:
         UsageError, ModelError, AdapterError: before anything is loaded.
-        RunError: earlier results cannot be read.
+        RunError: earlier results cannot be read, or a model cannot be loaded.
     """
+    if request.tokenizer and request.backend != "openai":
+        raise UsageError(
+            f"--tokenizer: --backend {request.backend} counts with the base model's; leave it out"
+        )
     if not request.tasks:
         raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")
     models = find_models(request.base, request.adapters, request.backend)
     units = plan(request, models)
     before = {unit: results for unit in units if (results := finished(request.out, unit))}
+    renew(request.out, list(before))
     for unit in before:
         console.note(f"{unit.label} · {unit.task}: finished before, reused")
     made = _run([unit for unit in units if unit not in before], models, request)
@@ -47,7 +53,13 @@ def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, 
             from kv_adapters.evaluation.fleet import run_fleet
 
             return run_fleet(units, models, request)
-    worker = Worker(request, models, tasks)
+    try:
+        worker = Worker(request, models, tasks)
+    except KVError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise RunError(f"--backend {request.backend}: cannot start: {reason}") from error
     return {unit: worker.run(unit) for unit in units}
 
 

@@ -7,6 +7,8 @@ folder: across machines it has to be shared.
 """
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,22 +18,14 @@ import ray
 from ray.exceptions import RayError
 
 from kv_adapters.evaluation.models import Models
+from kv_adapters.evaluation.placement import starter
 from kv_adapters.evaluation.plan import Request, Unit
-from kv_adapters.evaluation.worker import Outcome, Worker
+from kv_adapters.evaluation.worker import Outcome
 from kv_tasks import console
-from kv_tasks.errors import RunError, UsageError
+from kv_tasks.errors import RunError
 
-
-class _Pinned(Worker):
-    """A worker on some of its machine's cores, all of them where none are named."""
-
-    def __init__(self, request: Request, models: Models, cores: Sequence[int]) -> None:
-        if cores:
-            os.sched_setaffinity(0, cores)
-        super().__init__(request, models)
-
-    def ready(self) -> None:
-        """Answer as soon as everything is loaded."""
+# Seconds after which the wait for workers is explained.
+PATIENCE = 60
 
 
 def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
@@ -46,13 +40,26 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
     # A worker of another machine has another working folder.
     request = replace(request, out=request.out.resolve())
     with _cluster():
-        start = _starter(models, request)
+        start = starter(models, request)
         workers = {number: start(number) for number in range(min(request.workers, len(units)))}
         try:
-            ray.get([worker.ready.remote() for worker in workers.values()])
+            _wait_for([worker.ready.remote() for worker in workers.values()])
         except RayError as error:
             raise RunError(f"--workers {request.workers}: {_reason(error)}") from error
         return _hand_out(units, workers, start)
+
+
+def _wait_for(starting: Sequence[Any]) -> None:
+    """Return when all workers are ready; raise as soon as one cannot be."""
+    waiting = list(starting)
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=PATIENCE)
+        ray.get(ready)
+        if waiting and not ready:
+            console.note(
+                f"{len(starting) - len(waiting)} of {len(starting)} workers are ready; the others "
+                "load, or wait for room in the cluster (ray status)"
+            )
 
 
 def _hand_out(
@@ -112,35 +119,16 @@ def _reason(error: RayError) -> str:
     return lines[-1] if any(line.startswith("File ") for line in lines) else lines[0]
 
 
-def _starter(models: Models, request: Request) -> Callable[[int], Any]:
-    """Return a function that starts worker ``number``; without GPUs each gets its own cores."""
-    there = ray.cluster_resources()
-    computes = request.backend in ("vllm", "hf")
-    gpus = request.tensor_parallel if computes and there.get("GPU") else 0
-    for kind, each in (("GPU", gpus), ("CPU", 1)):
-        room = int(there.get(kind, 0) // each) if each else request.workers
-        if room < request.workers:
-            raise UsageError(
-                f"--workers {request.workers}: Ray has {there.get(kind, 0):g} {kind}s, room for "
-                f"{room} workers of {each}; ask for fewer"
-            )
-    actor = ray.remote(num_gpus=gpus, num_cpus=1)(_Pinned)
-    cores = sorted(os.sched_getaffinity(0))
-    share = max(1, len(cores) // request.workers)
-
-    def start(number: int) -> Any:
-        first = number * share % len(cores)
-        return actor.remote(request, models, [] if gpus else cores[first : first + share])
-
-    return start
-
-
 @contextmanager
 def _cluster() -> Iterator[None]:
     # Of a Ray that starts here. Its own 15 leaves a worker the thirtieth part of a core that
     # anything else uses: on a busy machine none ever gets ready.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    on_term = signal.getsignal(signal.SIGTERM)
     ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
+    # Ray's own handler would end the command without a word, and with 15.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_term or signal.SIG_DFL)
     try:
         yield
     finally:

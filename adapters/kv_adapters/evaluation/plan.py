@@ -6,17 +6,18 @@ second run repeats nothing that is finished and never mixes results of changed i
 
 import hashlib
 import json
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from kv_adapters.backends import BackendName
 from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.task_names import config_checksum, single_protocol
-from kv_tasks.errors import RunError
 from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
@@ -48,6 +49,9 @@ class Request:
         url: of the server, for the backends that ask one.
         tensor_parallel: GPUs that share one model.
         workers: engines side by side, on the GPUs of a Ray cluster.
+        tokenizer: what counts the tokens of tasks of a given length where the model is behind an
+            interface and has none.
+        command: what was typed, for the record.
     """
 
     base: str
@@ -63,6 +67,8 @@ class Request:
     url: str | None = None
     tensor_parallel: int = 1
     workers: int = 1
+    tokenizer: str | None = None
+    command: str = field(default_factory=lambda: shlex.join(sys.argv))
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             task=task,
             task_sha256=config_checksum(task),
             base_sha256=models.base_sha256,
-            tokenizer_sha256=models.tokenizer_sha256,
+            tokenizer_sha256=models.tokenizer_sha256 or request.tokenizer,
             adapter=adapter,
             adapter_sha256=models.adapters[adapter] if adapter else None,
             limit=request.limit,
@@ -131,19 +137,3 @@ def _versions(backend: BackendName) -> Iterator[str]:
             continue
     if backend in COMPUTING and not gpu():
         yield cpu_dtype()
-
-
-def finished(out: Path, unit: Unit) -> dict[str, Any] | None:
-    """Return a unit's results if they were written before, else None.
-
-    Raises:
-        RunError: a results file cannot be read.
-    """
-    for file in (out / unit.label).glob("results_*.json"):
-        try:
-            results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{file}: not JSON ({error}); delete it and run again") from error
-        if results.get(RECORD, {}).get("digest") == unit.digest:
-            return results
-    return None

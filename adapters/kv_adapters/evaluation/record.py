@@ -1,8 +1,6 @@
 """What the results say beside the scores: tokens, how prompts fitted, and where they were made."""
 
 import os
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
@@ -35,11 +33,11 @@ def fitted(fit: Fit | None, samples: Mapping[str, Sequence[Mapping[str, Any]]]) 
 
 
 def surroundings() -> dict[str, Any]:
-    """Return command line, process, and versions of the packages that decide results."""
+    """Return the process, and the versions of the packages that decide results."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"command": shlex.join(sys.argv), "process": os.getpid(), "packages": versions}
+    return {"process": os.getpid(), "packages": versions}

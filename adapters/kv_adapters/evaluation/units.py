@@ -73,6 +73,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
             "answers_kept": kept,
             **computed(backend.lm, before),
             **fitted(backend.lm.fit, samples),
+            "command": request.command,
             **surroundings(),
             **{key: str(value) for key, value in asdict(unit).items() if value is not None},
         }

@@ -1,12 +1,13 @@
 """One engine and what it does with units; in this process, or as a Ray actor in another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import Backend, Settings, open_backend
+from kv_adapters.evaluation.earlier import finished
 from kv_adapters.evaluation.models import Models
-from kv_adapters.evaluation.plan import RECORD, Request, Unit, finished
+from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.units import run_unit
 from kv_tasks import console, registration
 from kv_tasks.errors import KVError
@@ -55,9 +56,13 @@ class Worker:
     def __init__(self, request: Request, models: Models, tasks: Any = None) -> None:
         """Load everything once; ``tasks`` is the task manager, where there is one already."""
         self._request = request
-        self._tasks = tasks or task_manager(models.base, request)
         self._settings = settings_of(request, models)
         self._backend: Backend | None = open_backend(request.backend, self._settings)
+        # A server's context may be shorter than its model's; tasks go by what fits.
+        context = getattr(self._backend, "context", request.max_length)
+        if tasks is None or context != request.max_length:
+            tasks = task_manager(models.base, replace(request, max_length=context))
+        self._tasks = tasks
 
     def run(self, unit: Unit) -> Outcome:
         """Evaluate a unit; an exception is its outcome, not the end of the others."""
@@ -104,6 +109,8 @@ def task_manager(base: Path, request: Request) -> Any:
         metadata["pretrained"] = str(base)
     if request.max_length is not None:
         metadata["max_length"] = request.max_length
+    if request.tokenizer:
+        metadata["tokenizer"] = request.tokenizer
     # A current registration is found without; naming it twice makes the harness warn of each task.
     registered = registration.status().state == "current"
     include = None if registered else str(task_configs())

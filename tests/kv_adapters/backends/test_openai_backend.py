@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kv_adapters.backends.openai import REASONING_TOKENS
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import AdapterError, UsageError
@@ -24,6 +25,7 @@ class Service(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[dict[str, Any]] = []
+        self.answer = ANSWER
 
     @property
     def url(self) -> str:
@@ -36,8 +38,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append({"path": self.path, **asked})
-        message = {"role": "assistant", "content": ANSWER}
-        text = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
+        message = {"role": "assistant", "content": self.server.answer}
+        reason = "stop" if self.server.answer else "length"
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        text = json.dumps({"choices": [choice]}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -110,8 +114,30 @@ def test_every_model_that_can_be_greedy_is(
     (call,) = service.asked
     assert call["temperature"] == (0 if greedy else 1)
     assert ("stop" in call) == greedy
-    assert call["max_completion_tokens"] == 100
+    # What it reasons counts like what it answers.
+    assert call["max_completion_tokens"] == 100 + (0 if greedy else REASONING_TOKENS)
     assert "max_tokens" not in call
+
+
+def test_reasoning_that_leaves_no_tokens_for_an_answer_is_no_wrong_answer(
+    service: Service, tmp_path: Path
+) -> None:
+    service.answer = ""
+    (outcome,) = evaluate(replace(asked(service, tmp_path, limit=1), base="o3-mini"))
+    assert outcome.status == "failed"
+    assert "o3-mini: reasoned for all of its tokens" in outcome.reason
+
+
+def test_windows_are_counted_with_the_tokenizer_that_is_named(
+    service: Service, tiny_folder: Path, tmp_path: Path
+) -> None:
+    request = asked(service, tmp_path, tasks=["kv_simple_4k_template"], limit=1)
+    (without,) = evaluate(request)
+    assert "(kv-adapters eval: --tokenizer)" in without.reason
+    (outcome,) = evaluate(replace(request, tokenizer=str(tiny_folder)))
+    assert outcome.reason == ""
+    with pytest.raises(UsageError, match="--tokenizer: --backend hf counts with the base model's"):
+        evaluate(replace(request, backend="hf", tokenizer=str(tiny_folder)))
 
 
 def test_a_model_of_another_name_is_another_model(

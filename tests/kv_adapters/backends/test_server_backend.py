@@ -17,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 
 from kv_adapters.backends import Settings, open_backend
 from kv_adapters.backends import server as server_backend
-from kv_adapters.backends.server import _with_bos, refuse_silent, served_models
+from kv_adapters.backends.server import _as_in_an_engine, refuse_silent, served_models
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import ServiceError, UsageError
@@ -160,14 +160,20 @@ def test_prompts_begin_as_the_tokenizer_has_it_and_once(
         single=f"{bos} $A", special_tokens=[(bos, number)]
     )
     tokenizer.save_pretrained(tmp_path)
-    made = _with_bos(LocalCompletionsAPI)(
+    made = _as_in_an_engine(LocalCompletionsAPI)(
         base_url="http://127.0.0.1:9", model="m", tokenizer=str(tmp_path),
         tokenizer_backend="huggingface",
     )  # fmt: skip
     plain, begun = made.tok_encode("Dictionary"), made.tok_encode(f"{bos}Dictionary")
     assert plain == begun == tokenizer("Dictionary")["input_ids"]
     assert plain[0] == number
-    assert made.tok_encode(["Dictionary", f"{bos}Dictionary"]) == [plain, plain]
+    # As the harness calls it for prompts to be continued, and for a lone continuation.
+    prompts = made.tok_encode(["Dictionary", f"{bos}Dictionary"], add_special_tokens=False)
+    assert prompts == [plain, plain]
+    assert made.tok_encode("Dictionary", add_special_tokens=False) == plain[1:]
+    # A server would apply the model's own penalty, which an engine does not.
+    asked = made._create_payload("x", generate=True, gen_kwargs={"until": ["\n"]})
+    assert asked["repetition_penalty"] == 1.0
 
 
 def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,17 @@ def test_each_model_has_a_folder_with_the_harness_own_files(
     assert 0 < record["fit"]["longest"] <= record["fit"]["context"]
     assert record["packages"].keys() >= {"lm_eval", "transformers", "peft", "torch"}
     assert record["command"]
+
+
+def test_a_models_own_penalty_does_not_keep_it_from_repeating_what_it_read(
+    finished: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    penalised = shutil.copytree(tiny_base, tmp_path / "penalised")
+    file = penalised / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "repetition_penalty": 1.9}))
+    evaluate(request_(penalised, tmp_path / "out"))
+    found, expected = samples(tmp_path / "out" / "base"), samples(finished / "base")
+    assert [row["resps"] for row in found] == [row["resps"] for row in expected]
 
 
 def test_base_and_adapter_answer_the_same_prompts_differently(

@@ -2,7 +2,10 @@
 
 import json
 import os
+import shlex
 import shutil
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -49,7 +52,9 @@ def answers(out: Path) -> dict[str, list[Any]]:
 def test_two_workers_give_what_one_process_gives(
     tiny_base: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
+    on_term = signal.getsignal(signal.SIGTERM)
     two = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
+    assert signal.getsignal(signal.SIGTERM) is on_term
     one = evaluate(asked(tiny_base, tmp_path / "one", tiny_adapter))
     assert [(o.label, o.task, o.status) for o in two] == [(o.label, o.task, o.status) for o in one]
     assert {outcome.status for outcome in two} == {"done"}
@@ -57,12 +62,14 @@ def test_two_workers_give_what_one_process_gives(
     processes = {result["kv_adapters"]["process"] for result in results(tmp_path / "two")}
     assert len(processes) == 2
     assert os.getpid() not in processes
+    commands = {result["kv_adapters"]["command"] for result in results(tmp_path / "two")}
+    assert commands == {shlex.join(sys.argv)}
     again = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
     assert {outcome.status for outcome in again} == {"reused"}
 
 
 def test_more_workers_than_there_is_room_for_are_refused(tiny_base: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--workers 999: Ray has \d+ CPUs, room for \d+ workers"):
+    with pytest.raises(UsageError, match=r"--workers 999: Ray has \d+ CPUs on 1 machine"):
         evaluate(asked(tiny_base, tmp_path, workers=999))
 
 

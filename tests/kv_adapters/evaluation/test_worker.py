@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,6 +43,16 @@ def test_an_engine_that_died_is_started_anew_for_the_next_unit(
     reasons = [mine.run(unit).reason for unit in plan(asked, models)]
     assert reasons[0] == "EngineDeadError: gone"
     assert reasons[1:] == ["ValueError: asked engine 2"] * 2
+
+
+def test_tasks_go_by_a_servers_context_where_it_is_shorter_than_the_models(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "open_backend", lambda *_: SimpleNamespace(context=512))
+    asked = request(tiny_base, tmp_path)
+    models = find_models(asked.base, (), "vllm")
+    mine = worker.Worker(asked, models, worker.task_manager(models.base, asked))
+    assert mine._tasks.metadata["max_length"] == 512
 
 
 def test_another_chat_template_is_another_evaluation(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Results of earlier runs: found by their inputs, and made the ones that count again.
+
+A results file carries the digest of what decided it. Comparing and reporting read the newest
+results of each task, so those that are reused must be the newest.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from kv_adapters.evaluation.plan import RECORD, Unit
+from kv_tasks import console
+from kv_tasks.errors import RunError
+
+
+def finished(out: Path, unit: Unit) -> dict[str, Any] | None:
+    """Return a unit's results if they were written before, else None.
+
+    Raises:
+        RunError: a results file cannot be read.
+    """
+    for results in _all(out / unit.label).values():
+        if _digest(results) == unit.digest:
+            return results
+    return None
+
+
+def renew(out: Path, units: Sequence[Unit]) -> None:
+    """Give the results of finished units a date of now where a task of theirs has newer ones.
+
+    Those of a shorter trial in between, say, or of other weights under the same name, would be
+    compared in their place. What several units of one command share is nobody's to supersede.
+
+    Raises:
+        RunError: a results file cannot be read.
+    """
+    for label in dict.fromkeys(unit.label for unit in units):
+        digests = {unit.digest for unit in units if unit.label == label}
+        written = _all(out / label)
+        newest = {task: file for file, results in written.items() for task in _tasks(results)}
+        for file, results in written.items():
+            others = {newest[task] for task in _tasks(results)} - {file}
+            if _digest(results) in digests and any(
+                _digest(written[other]) not in digests for other in others
+            ):
+                _date_anew(file, _tasks(results))
+                console.note(f"{label}: {file.name} counts again, instead of newer results")
+
+
+def _all(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Return results by file, oldest first."""
+    found: dict[Path, dict[str, Any]] = {}
+    for file in sorted(folder.glob("results_*.json")):
+        try:
+            found[file] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{file}: not JSON ({error}); delete it and run again") from error
+    return found
+
+
+def _digest(results: Mapping[str, Any]) -> str | None:
+    digest: str | None = results.get(RECORD, {}).get("digest")
+    return digest
+
+
+def _tasks(results: Mapping[str, Any]) -> list[str]:
+    return list(results.get("configs", {}))
+
+
+def _date_anew(file: Path, tasks: Sequence[str]) -> None:
+    """Rename results and samples as the harness would name them now; results are last to come.
+
+    Samples have both names until then, so that a kill in between leaves results with theirs.
+    """
+    old = file.stem.removeprefix("results_")
+    new = datetime.now().isoformat().replace(":", "-")
+    samples = {
+        sample: sample.with_name(f"samples_{task}_{new}.jsonl")
+        for task in tasks
+        if (sample := file.with_name(f"samples_{task}_{old}.jsonl")).is_file()
+    }
+    for sample, renamed in samples.items():
+        os.link(sample, renamed)
+    file.rename(file.with_name(f"results_{new}.json"))
+    for sample in samples:
+        sample.unlink()
