@@ -125,7 +125,14 @@ def _cluster() -> Iterator[None]:
     # anything else uses: on a busy machine none ever gets ready.
     os.environ.setdefault("RAY_worker_niceness", "0")
     on_term = signal.getsignal(signal.SIGTERM)
-    ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+    except ConnectionError as error:
+        raise RunError(
+            f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start one (ray start --head), "
+            "give its token (RAY_AUTH_MODE=token), or unset the variable to use this machine alone"
+        ) from error
     # Ray's own handler would end the command without a word, and with 15.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_term or signal.SIG_DFL)
