@@ -130,7 +130,7 @@ def _cluster() -> Iterator[None]:
         ray.init(address=address, log_to_driver=False, include_dashboard=False)
     except ConnectionError as error:
         raise RunError(
-            f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start one (ray start --head), "
+            f"RAY_ADDRESS={address}: no Ray cluster answers ({error}); start one (ray start), "
             "give its token (RAY_AUTH_MODE=token), or unset the variable to use this machine alone"
         ) from error
     # Ray's own handler would end the command without a word, and with 15.
