@@ -81,7 +81,7 @@ def _side_by_side(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:
 
     Documents and base's score are those of the first condition that has the task.
     """
-    compared = [{row.name: row for row in verdict.rows} for verdict in verdicts]
+    compared = [{row.name: row for row in tables.readable(verdict.rows)} for verdict in verdicts]
     table = [("task", "docs", "base", *(verdict.adapter for verdict in verdicts))]
     for name in dict.fromkeys(name for rows in compared for name in rows):
         found = [rows.get(name) for rows in compared]

@@ -1,6 +1,6 @@
 """Join two runs document by document; what does not join is counted and named."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kv_adapters.comparison.runs import Run
@@ -84,12 +84,24 @@ def missing_tasks(base: Run, other: Run) -> list[str]:
         # One that came without samples is named as that alone.
         known = {*rest.tasks, *rest.without_samples, *rest.unfit}
         lines += [f"{name}: {why}" for name, why in run.unfit.items()]
-        lines += [f"{name}: only in {run.label}" for name in run.tasks if name not in known]
+        lone = [name for name in run.tasks if name not in known]
+        lines += [f"{name}: only in {run.label}" for name in _by_group(lone, run.groups)]
         lines += [
             f"{name}: no samples in {run.label}; run lm_eval with --log_samples"
             for name in run.without_samples
         ]
     return lines
+
+
+def _by_group(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield names, or their group's where all of its members are among them; largest first."""
+    left = dict.fromkeys(names)
+    for group, members in sorted(groups.items(), key=lambda item: len(item[1]), reverse=True):
+        if len(members) > 1 and all(name in left for name in members):
+            yield f"{group} ({len(members)} tasks)"
+            for name in members:
+                del left[name]
+    yield from left
 
 
 def _document(sample: Sample) -> tuple[int, str]:

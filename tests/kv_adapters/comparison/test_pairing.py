@@ -64,3 +64,9 @@ def test_tasks_of_one_run_alone_or_without_samples_are_named(write_run: Write) -
         "lone: only in base",
         "mdqa_05: no samples in other; run lm_eval with --log_samples",
     ]
+
+
+def test_a_group_of_one_run_alone_is_named_once(write_run: Write) -> None:
+    base = write_run("base", {1: [1.0], 5: [1.0]}, {"lone": [1.0]})
+    other = write_run("other", {}, {"lone": [1.0]})
+    assert missing_tasks(load_run(base), load_run(other)) == ["mdqa (2 tasks): only in base"]
