@@ -6,7 +6,7 @@ results of each task, so those that are reused must be the newest.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def finished(out: Path, unit: Unit) -> dict[str, Any] | None:
     Raises:
         RunError: a results file cannot be read.
     """
-    for results in _all(out / unit.label).values():
+    for _, results in _newest_first(out / unit.label):
         if _digest(results) == unit.digest:
             return results
     return None
@@ -39,8 +39,11 @@ def renew(out: Path, units: Sequence[Unit]) -> None:
     """
     for label in dict.fromkeys(unit.label for unit in units):
         digests = {unit.digest for unit in units if unit.label == label}
-        written = _all(out / label)
-        newest = {task: file for file, results in written.items() for task in _tasks(results)}
+        written = dict(_newest_first(out / label))
+        newest: dict[str, Path] = {}
+        for file, results in written.items():
+            for task in _tasks(results):
+                newest.setdefault(task, file)
         for file, results in written.items():
             others = {newest[task] for task in _tasks(results)} - {file}
             if _digest(results) in digests and any(
@@ -50,15 +53,13 @@ def renew(out: Path, units: Sequence[Unit]) -> None:
                 console.note(f"{label}: {file.name} counts again, instead of newer results")
 
 
-def _all(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Return results by file, oldest first."""
-    found: dict[Path, dict[str, Any]] = {}
-    for file in sorted(folder.glob("results_*.json")):
+def _newest_first(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield files and their results; who looks for one reads no more than need be."""
+    for file in sorted(folder.glob("results_*.json"), reverse=True):
         try:
-            found[file] = json.loads(file.read_text(encoding="utf-8"))
+            yield file, json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunError(f"{file}: not JSON ({error}); delete it and run again") from error
-    return found
 
 
 def _digest(results: Mapping[str, Any]) -> str | None:

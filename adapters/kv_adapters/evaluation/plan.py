@@ -111,6 +111,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             task=task,
             task_sha256=config_checksum(task),
             base_sha256=models.base_sha256,
+            # Behind an interface there is nothing to hash but the name of who counts.
             tokenizer_sha256=models.tokenizer_sha256 or request.tokenizer,
             adapter=adapter,
             adapter_sha256=models.adapters[adapter] if adapter else None,
