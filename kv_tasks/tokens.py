@@ -36,7 +36,8 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
-            'name another in the metadata, --metadata \'{"tokenizer": "FOLDER"}\''
+            'name another in the metadata, --metadata \'{"tokenizer": "FOLDER"}\' '
+            "(kv-adapters eval: --tokenizer)"
         ) from error
     return tokenizer
 
