@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # Raised whenever a generator gives other bytes for the same arguments.
-DATA_VERSION = 1
+DATA_VERSION = 2
 
 
 def cached_rows(

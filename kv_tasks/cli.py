@@ -51,7 +51,10 @@ def status() -> None:
 @app.command()
 def data(
     out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
-    kind: Annotated[str, typer.Option(help="simple, multi-subkey or multi-query.")] = "simple",
+    kind: Annotated[
+        Literal["simple", "multi-subkey", "multi-query"],
+        typer.Option(help="What is asked for."),
+    ] = "simple",
     samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
     dictionaries: Annotated[
         int | None, typer.Option(min=1, help="Lines of each haystack; the paper's by default.")
@@ -85,9 +88,10 @@ def data(
     ] = None,
 ) -> None:
     """Write training prompts, one JSON object a line."""
-    from kv_tasks.files import write_jsonl
+    from kv_tasks.files import check_out, write_jsonl
     from kv_tasks.training_data import Specification, rows
 
+    check_out(out)
     made = Specification(
         kind=kind,
         samples=samples,
@@ -126,9 +130,10 @@ def mdqa_data(
     seed: Annotated[int, typer.Option(help="Of questions, positions and distractors.")] = 0,
 ) -> None:
     """Write training prompts of multi-document questions, the baseline of synthetic data."""
-    from kv_tasks.files import write_jsonl
+    from kv_tasks.files import check_out, write_jsonl
     from kv_tasks.training_mdqa import rows
 
+    check_out(out)
     lines = rows(
         samples=samples,
         documents=documents,
@@ -169,9 +174,10 @@ def needle_data(
     seed: Annotated[int, typer.Option(help="Of needles, depths and text.")] = 0,
 ) -> None:
     """Write training prompts of a needle in a haystack, a baseline of synthetic data."""
-    from kv_tasks.files import write_jsonl
+    from kv_tasks.files import check_out, write_jsonl
     from kv_tasks.training_needle import rows
 
+    check_out(out)
     made = rows(
         samples=samples,
         tokens=tokens,

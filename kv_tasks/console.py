@@ -27,6 +27,21 @@ _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
 out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+# What can be wrong with a path that a user chose, and what to do; anything else is a crash.
+_FREE = "free space or choose another folder, then run again"
+_MENDS = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE,
+    errno.EACCES: "choose another folder, or ask for the right to it, then run again",
+    errno.EROFS: "choose another folder, then run again",
+    errno.EPERM: "choose another folder, then run again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name a path in a folder",
+    errno.EEXIST: "name another path",
+    errno.ENOENT: "name a path that is there",
+}
+
 
 class Exit(SystemExit):
     """A command's own exit code, which is no wrong usage even where it is 2."""
@@ -66,11 +81,12 @@ def run(app: typer.Typer, *, usage_error: int = EXIT_USAGE) -> NoReturn:
         err.print("interrupted: nothing half-written is left; the same command goes on")
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in _MENDS:
             err.print(traceback.format_exc(), markup=False)
             raise SystemExit(EXIT_ERROR) from None
-        where = error.filename or "the output"
-        fail(f"{where}: {error.strerror}; free space or choose another folder, then run again")
+        # Of a file that was to be moved the place it was to have: the other is a draft's.
+        where = error.filename2 or error.filename or "the output"
+        fail(f"{where}: {error.strerror}; {_MENDS[error.errno]}")
     except Exception:  # noqa: BLE001 - python's own code for a crash, 1, says that a check failed
         err.print(traceback.format_exc(), markup=False)
         raise SystemExit(EXIT_ERROR) from None

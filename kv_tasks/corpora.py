@@ -9,7 +9,13 @@ import random
 from collections.abc import Callable, Iterable
 from functools import cache
 
-from kv_tasks.datafiles import NQ_OPEN_ORACLE, NQ_OPEN_RETRIEVED, published, read_jsonl_gz
+from kv_tasks.datafiles import (
+    NQ_OPEN_ORACLE,
+    NQ_OPEN_RETRIEVED,
+    published,
+    read_jsonl_gz,
+    remedy,
+)
 from kv_tasks.encyclopedia import entries
 from kv_tasks.errors import DataError
 from kv_tasks.questions import Corpus, Question
@@ -44,9 +50,35 @@ def nq_open_all() -> tuple[Question, ...]:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}, line {index + 1}: expected question, answers and one gold passage in "
-                f"ctxs ({error}); fetch the file again"
+                f"ctxs ({error}); {remedy(path)}"
             ) from error
     return tuple(questions)
+
+
+def _pages(questions: Iterable[Question]) -> dict[str, list[str]]:
+    """Return the question ids by page: all that a chain of equal texts or titles joins.
+
+    A page is named after the first title of its first text.
+    """
+    asked = list(questions)
+    title_of_text: dict[str, str] = {}
+    # One page under two titles: the later title leads to the earlier one.
+    alias: dict[str, str] = {}
+
+    def page(title: str) -> str:
+        while title in alias:
+            title = alias[title]
+        return title
+
+    for question in asked:
+        earlier = page(title_of_text.setdefault(question.text, question.title))
+        later = page(question.title)
+        if later != earlier:
+            alias[later] = earlier
+    pages: dict[str, list[str]] = {}
+    for question in asked:
+        pages.setdefault(page(question.title), []).append(question.question_id)
+    return pages
 
 
 @cache
@@ -55,14 +87,7 @@ def _kept_for_training() -> frozenset[str]:
 
     Questions whose documents share their text or title (the Wikipedia page) stay together.
     """
-    pages: dict[str, list[str]] = {}
-    title_of_text: dict[str, str] = {}
-    for question in nq_open_all():
-        title = title_of_text.setdefault(question.text, question.title)
-        pages.setdefault(title, []).append(question.question_id)
-        if title != question.title:
-            pages[title] += pages.pop(question.title, [])
-            title_of_text |= {t: title for t, old in title_of_text.items() if old == question.title}
+    pages = _pages(nq_open_all())
     order = sorted(pages)
     random.Random("nq-open-training-part").shuffle(order)
     kept: list[str] = []
@@ -120,6 +145,6 @@ def retrieved() -> dict[str, tuple[tuple[str, str], ...]]:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}, line {line}: expected question and one gold passage in ctxs ({error}); "
-                "fetch the file again"
+                f"{remedy(path)}"
             ) from error
     return found

@@ -118,6 +118,17 @@ def _fetch(url: str, target: Path) -> None:
         target.open("wb") as out,
     ):
         shutil.copyfileobj(response, out)
+        found, stated = out.tell(), response.headers["Content-Length"]
+    # A connection that ends early is no error to urllib.
+    if stated is not None and found != int(stated):
+        raise OSError(f"it ended after {found} of {stated} bytes")
+
+
+def remedy(path: Path) -> str:
+    """Return what to do about a damaged file: what the cache holds is never fetched again."""
+    if path.is_relative_to(cache_folder()):
+        return f"delete {path} and run again to download it"
+    return f"fetch {path.name} again"
 
 
 def read_jsonl_gz(path: Path) -> list[dict[str, Any]]:
@@ -132,11 +143,11 @@ def read_jsonl_gz(path: Path) -> list[dict[str, Any]]:
         content = gzip.decompress(path.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
-            f"{path}: truncated or damaged gzip file ({error}); fetch the file again"
+            f"{path}: truncated or damaged gzip file ({error}); {remedy(path)}"
         ) from error
     try:
         return list(jsonlines.Reader(io.BytesIO(content)).iter(type=dict))
     except jsonlines.InvalidLineError as error:
         raise DataError(
-            f"{path}, line {error.lineno}: not a JSON object; fetch the file again"
+            f"{path}, line {error.lineno}: not a JSON object; {remedy(path)}"
         ) from error

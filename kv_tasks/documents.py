@@ -4,12 +4,10 @@ The comparison clusters documents by ``question_id`` and draws curves by the oth
 names and units live here and nowhere else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from kv_tasks.errors import DataError
-
-REQUIRED_FIELDS = ("question_id", "gold_position", "depth", "length", "answers")
 
 
 def document(
@@ -57,10 +55,3 @@ def document(
         "answers": list(answers),
         **rest,
     }
-
-
-def check_document(doc: Mapping[str, Any], *, where: str) -> None:
-    """Raise DataError naming ``where`` when a document lacks one of the common fields."""
-    missing = [field for field in REQUIRED_FIELDS if field not in doc]
-    if missing:
-        raise DataError(f"{where}: document lacks {', '.join(missing)}; found {sorted(doc)}")

@@ -10,6 +10,8 @@ from typing import Any
 
 import jsonlines
 
+from kv_tasks.errors import DataError, UsageError
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -31,6 +33,41 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def check_out(target: Path, *, folder: bool = False) -> None:
+    """Say before the work is done that nothing can be written at ``--out``.
+
+    Args:
+        target: what the command writes.
+        folder: whether that is a folder, which may be there.
+
+    Raises:
+        UsageError: when there is a folder in a file's place, or a file in a folder's.
+    """
+    if not folder and target.is_dir():
+        raise UsageError(f"--out {target}: is a folder; name a file")
+    for parent in ([target] if folder else []) + list(target.parents):
+        if parent.exists() and not parent.is_dir():
+            raise UsageError(f"--out {target}: {parent} is a file; name a path in a folder")
+
+
+def read_text(file: Path, option: str) -> str:
+    """Return the text of a user's UTF-8 file, without the mark that some editors begin it with.
+
+    Args:
+        file: to read.
+        option: that named it, for the message.
+
+    Raises:
+        DataError: when the file cannot be read as UTF-8 text.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{option} {file}: not a readable UTF-8 text file ({error}); name a .txt file"
+        ) from error
 
 
 def write_text(target: Path, text: str) -> None:

@@ -3,13 +3,14 @@
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonlines
 
-from kv_tasks.datafiles import FLENQA, published
+from kv_tasks.datafiles import FLENQA, published, remedy
 from kv_tasks.errors import DataError
 
 MEMBER = "FLenQA.jsonl"
@@ -34,7 +35,7 @@ def rows() -> Iterator[dict[str, Any]]:
             yield row
     except jsonlines.InvalidLineError as error:
         raise DataError(
-            f"{path}, line {error.lineno}: not a JSON object; fetch the file again"
+            f"{path}, line {error.lineno}: not a JSON object; {remedy(path)}"
         ) from error
 
 
@@ -47,11 +48,11 @@ def _unzipped(path: Path) -> bytes:
             if len(names) != 1:
                 raise DataError(
                     f"{path}: holds {archive.namelist()}, expected one file of JSON lines; "
-                    "fetch the file again"
+                    f"{remedy(path)}"
                 )
             return archive.read(names[0])
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a zip file ({error}); fetch the file again") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: not a whole zip file ({error}); {remedy(path)}") from error
 
 
 def _check(row: Mapping[str, Any], where: str) -> None:

@@ -21,9 +21,9 @@ from typing import Any, get_args
 
 import datasets
 
-from kv_tasks import flenqa
 from kv_tasks.cache import cached_rows
 from kv_tasks.errors import DataError
+from kv_tasks.flenqa import ANSWER_TOKENS
 from kv_tasks.flenqa_documents import Padded, Padding, Settings
 from kv_tasks.flenqa_padding import Dispersion
 from kv_tasks.model_arguments import ModelArguments
@@ -105,7 +105,7 @@ def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _window(tokens: int, tokenizer: str | None) -> Window:
-    return window(tokens, tokenizer, answer_tokens=flenqa.ANSWER_TOKENS, task="flenqa_synth")
+    return window(tokens, tokenizer, answer_tokens=ANSWER_TOKENS, task="flenqa_synth")
 
 
 def _counts(settings: Settings, samples: int) -> list[int]:

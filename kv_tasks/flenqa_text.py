@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kv_tasks.errors import DataError
+from kv_tasks.files import read_text
 from kv_tasks.flenqa_phrases import PATTERNS, WORDS
 
 _BLANK = re.compile(r"\{(\w+)\}")
@@ -77,12 +78,7 @@ def from_file(path: Path, without: Sequence[str]) -> list[str]:
     Raises:
         DataError: when the file cannot be read as UTF-8 text, or has no such sentence.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"padding_text {path}: not a readable UTF-8 text file ({error}); name a .txt file"
-        ) from error
+    text = read_text(path, "padding_text")
     forbidden = frozenset(without)
     found = [s for s in sentences(text) if forbidden.isdisjoint(_WORD.findall(s))]
     if not found:

@@ -12,6 +12,7 @@ import datasets
 from kv_tasks.cache import cached_rows
 from kv_tasks.dictionaries import Context, Gold, Kind, Needle, Placement, contexts, render
 from kv_tasks.documents import document
+from kv_tasks.errors import DataError
 from kv_tasks.kv_windows import fitted_contexts
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.registration import refuse_stale
@@ -48,9 +49,14 @@ def load_kind(
 
     Raises:
         DataError: when the YAML is a registered copy of another version, or a window has no
-            tokenizer or is too short.
+            tokenizer, is too short, or is given beside a number of dictionaries.
     """
     refuse_stale(config_source)
+    if tokens is not None and dictionaries is not None:
+        raise DataError(
+            f"tokens {tokens} and dictionaries {dictionaries}: choose one, null for the other; a "
+            "window holds as many dictionaries as fit"
+        )
     settings: dict[str, Any] = {"samples": samples, "placement": placement, "template": template}
     if tokens is None:
         count = dictionaries or kind.dictionaries

@@ -50,8 +50,12 @@ def _dictionaries(name: str, tokens: int) -> Iterator[Dictionary]:
 
 
 def _golds(name: str, tokens: int) -> list[Pair]:
-    most = min(_MOST_DICTIONARIES, tokens // _FEWEST_TOKENS)
-    return SIMPLE.golds(random.Random(f"{name}:golds"), most)
+    rng = random.Random(f"{name}:golds")
+    golds = SIMPLE.golds(rng, min(_MOST_DICTIONARIES, tokens // _FEWEST_TOKENS))
+    # Different numbers of three digits run out while they are drawn; dealt in that order, the
+    # dictionaries of the beginning would have the shorter ones.
+    rng.shuffle(golds)
+    return golds
 
 
 def _name(tokens: int, data_seed: int, index: int) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import datasets
 
-from kv_tasks.datafiles import UUID_RECORDS, published, read_jsonl_gz
+from kv_tasks.datafiles import UUID_RECORDS, published, read_jsonl_gz, remedy
 from kv_tasks.dictionaries import gold_places
 from kv_tasks.documents import document
 from kv_tasks.errors import DataError
@@ -91,7 +91,7 @@ def _published(keys: int) -> Iterator[tuple[list[Record], Record]]:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}, line {line}: expected {keys} ordered_kv_records, key and value among "
-                f"them ({error}); fetch the file again"
+                f"them ({error}); {remedy(path)}"
             ) from error
         yield records, gold
 

@@ -31,7 +31,7 @@ from kv_tasks.corpora import load_corpus, retrieved
 from kv_tasks.documents import document
 from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import prompt
-from kv_tasks.mdqa_windows import fitting, proven
+from kv_tasks.mdqa_windows import check_window, fitting, proven
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.normalize import best_subspan_em, contains_answer
 from kv_tasks.questions import Corpus, Question
@@ -120,7 +120,7 @@ def load(
     documents: int | None = None,
     gold_position: int | None = None,
     tokens: int | None = None,
-    depth: float = 0.0,
+    depth: float | None = None,
     distractors: Literal["random", "retrieved"] = "random",
     samples: int | None = None,
     data_seed: int = 0,
@@ -134,7 +134,7 @@ def load(
         documents: number of documents in the prompt; 1 is the oracle, 0 the closed book.
         gold_position: 1-based place of the gold document; None for the closed book.
         tokens: instead of ``documents``, the window that prompt, chat template and answer fill.
-        depth: instead of ``gold_position``, with ``tokens``: 0 first, 1 last.
+        depth: instead of ``gold_position``, with ``tokens``: 0 first, the default, 1 last.
         distractors: gold documents of other questions, or those that were retrieved for the
             question and published with it.
         samples: number of questions; None for all.
@@ -149,19 +149,25 @@ def load(
 
     Raises:
         DataError: when the YAML is a registered copy of another version, the corpus cannot be
-            had, the gold position lies outside the documents, or a window has no tokenizer.
+            had, the gold position lies outside the documents, a window has no tokenizer, or keys
+            of a window and of a number of documents meet.
     """
     refuse_stale(config_source)
     if tokens is not None:
+        check_window(tokens, documents, gold_position, distractors)
         wanted = window(
             tokens,
             ModelArguments.of(metadata).tokenizer,
             answer_tokens=ANSWER_TOKENS,
             task="mdqa_pos_synth",
         )
-        settings = {"depth": depth, "samples": samples, "seed": data_seed}
+        settings = {"depth": depth or 0.0, "samples": samples, "seed": data_seed}
         key: dict[str, Any] = {"corpus": corpus, **settings}
         return {"test": cached_rows(key, wanted, lambda: _fitted(wanted, **key))}
+    if depth is not None:
+        raise DataError(
+            f"depth {depth} without tokens: among a number of documents the place is gold_position"
+        )
     docs = fixed_rows(
         corpus=corpus,
         documents=documents,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kv_tasks.corpora import load_corpus
+from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import INSTRUCTION, line, prompt
 from kv_tasks.questions import Question
 from kv_tasks.tokens import count_lines, count_tokens
@@ -17,6 +18,27 @@ from kv_tasks.windows import Proof, Window
 _BEFORE, _AFTER = f"{INSTRUCTION}\n\n", "\nQuestion: "
 # Documents are counted under a number of three digits, and corrected for their own.
 _NUMBER = 100
+
+
+def check_window(
+    tokens: int, documents: int | None, gold_position: int | None, distractors: str
+) -> None:
+    """Raise where a window of tokens would silently take the place of another key."""
+    if documents is not None:
+        raise DataError(
+            f"tokens {tokens} and documents {documents}: choose one, null for the other; a window "
+            "holds as many documents as fit"
+        )
+    if gold_position is not None:
+        raise DataError(
+            f"tokens {tokens} and gold_position {gold_position}: in a window the gold document's "
+            "place is its depth; set depth, and gold_position null"
+        )
+    if distractors != "random":
+        raise DataError(
+            f"tokens {tokens} and distractors {distractors}: a window is filled with random "
+            "distractors; set distractors random, or documents instead of tokens"
+        )
 
 
 @dataclass(frozen=True)

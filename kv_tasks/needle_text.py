@@ -19,6 +19,7 @@ from pathlib import Path
 
 from kv_tasks.corpora import load_corpus
 from kv_tasks.errors import DataError
+from kv_tasks.files import read_text
 from kv_tasks.flenqa_text import sentences
 
 # Sentences of a haystack without end, the same ones for the same random numbers.
@@ -103,12 +104,7 @@ def _entries() -> Text:
 
 
 def _file(file: Path) -> Text:
-    try:
-        paragraphs = _PARAGRAPHS.split(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"text {file}: not a readable UTF-8 text file ({error}); name a .txt file"
-        ) from error
+    paragraphs = _PARAGRAPHS.split(read_text(file, "text"))
     found = [sentence for paragraph in paragraphs for sentence in _usable(paragraph)]
     if not found:
         raise DataError(f"text {file}: no sentence in it; name a .txt file of prose")

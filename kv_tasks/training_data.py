@@ -69,9 +69,14 @@ class Specification:
                 f"samples {self.samples}: no multiple of questions_per_context "
                 f"{self.questions_per_context}"
             )
-        if (self.tokens is None) != (self.tokenizer is None):
-            given, lacking = ("tokens", "tokenizer") if self.tokens else ("tokenizer", "tokens")
-            raise UsageError(f"{given} without {lacking}: a window of tokens needs both")
+        if self.shortest is not None and self.tokens is None:
+            raise UsageError(f"shortest {self.shortest}: --shortest needs --tokens, the longest")
+        if self.tokens is not None and self.tokenizer is None:
+            raise UsageError(
+                f"tokens {self.tokens}: --tokens needs --tokenizer FOLDER or ORG/NAME to count with"
+            )
+        if self.tokenizer is not None and self.tokens is None:
+            raise UsageError(f"tokenizer {self.tokenizer}: --tokenizer needs --tokens to fill")
         if self.shortest is not None and not 1 <= self.shortest <= (self.tokens or 0):
             raise UsageError(
                 f"shortest {self.shortest}: choose 1 to the longest window, tokens {self.tokens}"
@@ -172,16 +177,33 @@ def rows(
         workers: processes, all cores by default.
 
     Raises:
-        UsageError: when prompts and completions are asked for in turns.
+        UsageError: when there can be no turns: one question a haystack, a window of tokens, or
+            prompts and completions.
     """
-    if multi_turn and form == "prompt-completion":
-        raise UsageError("multi_turn: a conversation has no prompt and completion; use messages")
+    if multi_turn:
+        _check_turns(specification, form)
     for context in generate(specification, workers=workers or os.cpu_count() or 1):
         if multi_turn:
             yield _row(context, context.needles, specification.template, form)
         else:
             for needle in context.needles:
                 yield _row(context, (needle,), specification.template, form)
+
+
+def _check_turns(specification: Specification, form: Form) -> None:
+    if form == "prompt-completion":
+        raise UsageError("multi_turn: a conversation has no prompt and completion; use messages")
+    if specification.questions_per_context == 1:
+        raise UsageError(
+            "--multi-turn with one question a haystack: there is one turn only; choose "
+            "--questions-per-context 2 or more, or leave --multi-turn out"
+        )
+    # A window is filled by its first turn; the others would go beyond it.
+    if specification.tokens is not None:
+        raise UsageError(
+            f"--multi-turn with --tokens {specification.tokens}: a window has no room for further "
+            "turns; choose --dictionaries instead of --tokens, or leave --multi-turn out"
+        )
 
 
 def _row(

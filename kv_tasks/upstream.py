@@ -18,7 +18,7 @@ import yaml
 
 from kv_tasks.datafiles import FLENQA, NQ_OPEN_ORACLE, NQ_OPEN_RETRIEVED, PUBLISHED
 from kv_tasks.errors import UsageError
-from kv_tasks.files import atomic_path
+from kv_tasks.files import atomic_path, check_out
 from kv_tasks.paths import task_configs
 from kv_tasks.upstream_source import Bundle
 
@@ -40,6 +40,11 @@ def published(relative_path: str) -> Path:
         raise ValueError(f"{{url}}: not the file that was published; download it again")
     return path
 '''
+_REMEDY = '''
+def remedy(path: Path) -> str:
+    """Return what to do about a damaged file."""
+    return f"delete {path} and fetch it again"
+'''
 _READ = '''
 def read_jsonl_gz(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a gzipped JSON-lines file."""
@@ -53,11 +58,11 @@ def rows() -> Iterator[dict[str, Any]]:
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
         (name,) = [name for name in names if not name.startswith("__MACOSX/")]
-        content = archive.read(name).decode("utf-8")
-    for line, text in enumerate(content.splitlines(), start=1):
-        row = json.loads(text)
-        _check(row, f"{path}, line {line}")
-        yield row
+        with archive.open(name) as lines:
+            for line, text in enumerate(lines, start=1):
+                row = json.loads(text)
+                _check(row, f"{path}, line {line}")
+                yield row
 '''
 _CORPORA = """
 CORPORA: dict[str, Callable[[], tuple[Question, ...]]] = {
@@ -156,6 +161,7 @@ FAMILIES: dict[str, Family] = {
             "kv_tasks.corpora.CORPORA": _CORPORA,
             "kv_tasks.datafiles.published": _PUBLISHED,
             "kv_tasks.datafiles.read_jsonl_gz": _READ,
+            "kv_tasks.datafiles.remedy": _REMEDY,
         },
     ),
     "kv_simple": Family(
@@ -179,22 +185,24 @@ def write(family: str, out: Path) -> Path:
     """Write a family's folder into ``out`` and return it.
 
     Raises:
-        UsageError: when there is no such family, or the folder exists and holds something.
+        UsageError: when there is no such family, ``out`` cannot be a folder, or the family's folder
+            exists and holds something.
     """
     if family not in FAMILIES:
         raise UsageError(f"family {family!r}: choose one of {', '.join(FAMILIES)}")
+    check_out(out, folder=True)
     target = out / family
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target}: exists and is not empty; name another --out, or remove it")
     texts = _configs(task_configs() / family)
+    files = {name: _FUNCTION.sub(_utils, text) for name, text in texts.items()}
+    files["utils.py"] = _source(FAMILIES[family], "".join(texts.values()))
+    readme = (task_configs() / family / "README.md").read_text(encoding="utf-8")
+    files["README.md"] = _readme(readme)
     with atomic_path(target) as draft:
         draft.mkdir()
-        for name, text in texts.items():
-            (draft / name).write_text(_FUNCTION.sub(_utils, text), encoding="utf-8")
-        source = _source(FAMILIES[family], "".join(texts.values()))
-        (draft / "utils.py").write_text(source, encoding="utf-8")
-        readme = (task_configs() / family / "README.md").read_text(encoding="utf-8")
-        (draft / "README.md").write_text(_readme(readme), encoding="utf-8")
+        for name, text in files.items():
+            (draft / name).write_text(text, encoding="utf-8", newline="\n")
     return target
 
 
@@ -256,4 +264,6 @@ def _formatted(source: str) -> str:
     if ruff is None:
         return source
     command = [ruff, "format", "--isolated", "--target-version", "py310", "-"]
-    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+    # In UTF-8 whatever the locale: the prompts have typographic quotation marks.
+    done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True)
+    return done.stdout

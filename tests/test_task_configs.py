@@ -9,6 +9,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from kv_tasks.dictionaries import Kind
 from kv_tasks.errors import DataError
 from kv_tasks.paths import task_configs
 
@@ -16,13 +17,6 @@ FILES = sorted(task_configs().rglob("*.yaml"))
 CONFIGS = {path.stem: load_yaml(path) for path in FILES}
 LEAVES = {name: config for name, config in CONFIGS.items() if "group" not in config}
 GROUPS = {name: config for name, config in CONFIGS.items() if "group" in config}
-BUDGETS = {
-    "kv_simple": 64,
-    "kv_sweep": 64,
-    "kv_multi_subkey": 96,
-    "kv_multi_query": 256,
-    "flenqa_synth": 400,
-}
 
 
 def answer_tokens(config: dict[str, Any]) -> int:
@@ -30,7 +24,8 @@ def answer_tokens(config: dict[str, Any]) -> int:
     module = importlib.import_module(config["custom_dataset"].__module__)
     if (constant := getattr(module, "ANSWER_TOKENS", None)) is not None:
         return int(constant)
-    return BUDGETS[module.__name__.removeprefix("kv_tasks.")]
+    (budget,) = {kind.answer_tokens for kind in vars(module).values() if isinstance(kind, Kind)}
+    return budget
 
 
 def test_the_harness_finds_every_file_under_its_own_name() -> None:
@@ -54,7 +49,13 @@ def test_a_leaf_states_what_the_harness_would_guess(name: str) -> None:
     metrics = [entry["metric"] for entry in config["metric_list"]]
     assert metrics[-1] == "skipped"
     assert "seed" not in config["metadata"]
-    assert config["metadata"]["version"] == 1.0
+
+
+def test_a_version_is_the_last_of_the_familys_changelog() -> None:
+    for path in FILES:
+        changelog = (path.parent / "README.md").read_text("utf-8").rsplit("### Changelog", 1)[1]
+        *_, last = re.findall(r"^\* version ([\d.]+): ", changelog, re.MULTILINE)
+        assert str(CONFIGS[path.stem]["metadata"]["version"]) == last, path
 
 
 def test_length_position_and_count_in_a_name_are_those_of_the_metadata() -> None:

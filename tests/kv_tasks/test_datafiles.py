@@ -1,14 +1,26 @@
 """Published files are found, checked, or missed with a message that names the ways out."""
 
 import gzip
+import re
 import socket
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from kv_tasks import datafiles
-from kv_tasks.datafiles import NQ_OPEN_ORACLE, PUBLISHED, published, read_jsonl_gz
+from kv_tasks import corpora, datafiles, flenqa, kv_uuid
+from kv_tasks.datafiles import (
+    FLENQA,
+    NQ_OPEN_ORACLE,
+    NQ_OPEN_RETRIEVED,
+    PUBLISHED,
+    UUID_RECORDS,
+    published,
+    read_jsonl_gz,
+)
 from kv_tasks.errors import DataError
 from kv_tasks.files import sha256_file
 
@@ -81,6 +93,56 @@ def test_a_download_of_other_bytes_is_refused_and_not_kept(
     with pytest.raises(DataError, match=PUBLISHED[NQ_OPEN_ORACLE].sha256):
         published(NQ_OPEN_ORACLE)
     assert not (cache / NQ_OPEN_ORACLE).exists()
+
+
+class Truncating(BaseHTTPRequestHandler):
+    """Promises 2,000 bytes and breaks off after 9."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2000")
+        self.end_headers()
+        self.wfile.write(b"published")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_download_that_breaks_off_is_refused_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Truncating) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        # A file whose checksum is not known.
+        source = replace(PUBLISHED[FLENQA], url=f"http://127.0.0.1:{server.server_port}/x.zip")
+        monkeypatch.setitem(datafiles.PUBLISHED, FLENQA, source)
+        with pytest.raises(DataError, match="it ended after 9 of 2000 bytes.*flenqa_synth"):
+            published(FLENQA)
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        (NQ_OPEN_RETRIEVED, corpora.retrieved.__wrapped__),
+        (UUID_RECORDS.format(keys=140), lambda: kv_uuid.load(keys=140)),
+        (FLENQA, lambda: flenqa.load(ctx_size=250)),
+    ],
+)
+@pytest.mark.parametrize("content", [b"damaged", gzip.compress(b"[]\n")], ids=["torn", "other"])
+def test_a_damaged_file_of_the_cache_is_to_be_deleted(
+    cache: Path, name: str, read: Callable[[], object], content: bytes
+) -> None:
+    (cache / name).parent.mkdir(parents=True)
+    (cache / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"delete {re.escape(str(cache / name))} and run again"):
+        read()
+
+
+def test_a_damaged_file_of_the_users_folder_is_to_be_fetched_again(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"; fetch rows\.jsonl\.gz again"):
+        read_jsonl_gz(tmp_path / "rows.jsonl.gz")
 
 
 def test_the_checksum_is_that_of_the_published_file(shared_data: Path) -> None:

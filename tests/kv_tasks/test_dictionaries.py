@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -135,11 +136,14 @@ def test_an_answer_is_what_parse_reads_and_the_template_has_its_blanks(kind: Kin
             assert kind.parse(needle.answer) == expected
             assert len(needle.golds) == kind.golds_per_question
             assert kind.parse(needle.template) == []
-            assert needle.template.count("<fill-in-value>") == kind.golds_per_question
+            assert needle.template.count("<fill-in-dictionary-name>") == kind.golds_per_question
+            blanks = [needle.template.count(f"<fill-in-{what}>") for what in ("key", "value")]
+            assert sum(blanks) >= kind.golds_per_question
+            given = set(re.findall(r"\d+", needle.question))
             for gold in needle.golds:
                 assert (gold.key, gold.value) in context.dictionaries[gold.dictionary - 1]
-                if isinstance(gold.key, int):
-                    assert str(gold.key) in needle.question
+                key = gold.key if isinstance(gold.key, tuple) else (gold.key,)
+                assert given >= set(map(str, key)) or str(gold.value) in given
 
 
 def test_multi_subkey_asks_as_the_paper_does_and_no_other_key_has_all_subkeys() -> None:

@@ -35,11 +35,17 @@ def published_rows(problems: int = 4) -> Iterator[dict[str, Any]]:
                 "statement": key if rule else None,
                 "rule": ["If X is red then X is big."] if rule else None,
                 "assertion/question": f"Is it so in {number}?",
-                "mixin": f"{padding} {key[0]} {dispersion} {key[1]} {size}",
+                # What some programs take for ends of lines, and JSON does not.
+                "mixin": f"{padding}\u2028{key[0]} {dispersion}\u0085{key[1]} {size}",
                 "padding_type": padding,
                 "dispersion": dispersion,
                 "ctx_size": size,
             }
+
+
+def published_lines() -> str:
+    """Return the rows as the source writes them: nothing but line breaks is escaped."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in published_rows())
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the rows as JSON lines; returns the file."""
     file = tmp_path / "flenqa" / "FLenQA.jsonl"
     file.parent.mkdir()
-    file.write_text("".join(json.dumps(row) + "\n" for row in published_rows()), "utf-8")
+    file.write_text(published_lines(), "utf-8")
     monkeypatch.setenv("KV_TASKS_DATA", str(tmp_path))
     return file
 
@@ -154,8 +160,21 @@ def test_files_that_cannot_be_read_are_named(data: Path) -> None:
     with pytest.raises(DataError, match="flenqa/FLenQA.zip is not in it"):
         load()
     data.with_name("FLenQA.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="not a zip file"):
+    with pytest.raises(DataError, match=r"not a whole zip file .*; fetch FLenQA\.zip again"):
         load()
+
+
+def test_a_zip_file_with_flipped_bits_is_named(data: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(data, "FLenQA.jsonl")
+    data.unlink()
+    for place in (60, 600):
+        bits = bytearray(packed.getvalue())
+        bits[place] ^= 0xFF
+        data.with_name("FLenQA.zip").write_bytes(bits)
+        with pytest.raises(DataError, match="not a whole zip file"):
+            load()
 
 
 def test_a_length_that_is_not_there_is_named(data: Path) -> None:

@@ -12,13 +12,14 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from kv_tasks import flenqa, flenqa_padding, flenqa_synth
-from kv_tasks.documents import check_document
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa_documents import PIECES_PER_TOKEN
 from kv_tasks.flenqa_problems import names
-from kv_tasks.flenqa_text import sentences
+from kv_tasks.flenqa_text import from_file, sentences
 from kv_tasks.paths import task_configs
 from kv_tasks.windows import SLACK, Window
+
+from .common_fields import check_document
 
 SIZES = (250, 500, 1000, 2000, 3000)
 WINDOWS = {"8k": 8192, "16k": 16384, "32k": 32768, "64k": 65536, "128k": 131072}
@@ -315,6 +316,12 @@ def test_a_windows_tasks_say_what_their_names_say(window: str) -> None:
         assert f"  tokens: {WINDOWS[window]}\n" in text
         assert f"  dispersion: {name.rsplit('_', 1)[1]}\n" in text
         assert "  samples: 300\n" in text
+
+
+def test_a_texts_byte_order_mark_is_no_part_of_its_first_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "essay.txt"
+    file.write_text("One stands here. Two stands there.", encoding="utf-8-sig")
+    assert from_file(file, []) == ["One stands here.", "Two stands there."]
 
 
 def test_the_harness_loads_a_window_and_measures_its_prompts(tokenizer: str) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from kv_tasks import kv_multi_query, kv_multi_subkey, kv_simple
-from kv_tasks.documents import REQUIRED_FIELDS
+
+from .common_fields import check_document
 
 RIGHT = "The value of key 2931 is 8364 and it is in Dictionary [32]."
 
@@ -46,7 +47,7 @@ def test_documents_carry_the_common_fields_and_tolerate_foreign_metadata() -> No
         dictionaries=85, samples=5, placement="paper", pretrained="x", max_length=99, batch_size=1
     )
     for doc in made["test"]:
-        assert set(REQUIRED_FIELDS) <= set(doc)
+        check_document(doc, where="kv_simple")
         assert doc["length"] is None
         assert 0.0 <= doc["depth"] <= 1.0
         assert doc["gold"] in doc["prompt"]

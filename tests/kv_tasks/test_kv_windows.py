@@ -86,6 +86,12 @@ def test_a_window_that_cannot_hold_the_questions_is_refused(tiny_folder: Path) -
         fitted(SIMPLE, Window(700, str(tiny_folder), 64), 1, questions=30)
 
 
+def test_a_window_beside_a_number_of_dictionaries_is_refused(tiny_folder: Path) -> None:
+    window = {"tokens": 1024, "samples": 1, "tokenizer": str(tiny_folder)}
+    with pytest.raises(DataError, match="tokens 1024 and dictionaries 85: choose one"):
+        kv_simple.load(dictionaries=85, **window)
+
+
 def test_context_number_i_does_not_depend_on_where_one_begins(tiny_folder: Path) -> None:
     window = Window(1024, str(tiny_folder), SIMPLE.answer_tokens)
     assert fitted(SIMPLE, window, 5)[3:] == fitted(SIMPLE, window, 2, start=3)
@@ -155,6 +161,15 @@ def test_any_part_of_a_sweep_covers_all_depths(limit: int, tiny_folder: Path) ->
     depths = sorted(docs["depth"][:limit])
     gaps = [after - before for before, after in itertools.pairwise([0.0, *depths, 1.0])]
     assert max(gaps) < 2.2 / limit
+
+
+def test_short_numbers_lie_at_every_depth_of_a_long_sweep() -> None:
+    asked = [needle.golds[0] for needle in kv_sweep.haystack(131072, 0, 0, 3000).needles]
+    for numbers in ([gold.key for gold in asked], [gold.value for gold in asked]):
+        short = [len(str(number)) == 3 for number in numbers]
+        fifths = [sum(short[start : start + 600]) / 600 for start in range(0, 3000, 600)]
+        assert max(fifths) - min(fifths) < 0.08
+        assert 0.1 < sum(short) / 3000 < 0.2
 
 
 def test_a_sweeps_prompts_do_not_depend_on_the_global_random_state(tiny_folder: Path) -> None:

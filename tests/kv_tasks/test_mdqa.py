@@ -17,12 +17,13 @@ from lm_eval.tasks import TaskManager
 
 from kv_tasks import corpora, mdqa
 from kv_tasks.corpora import load_corpus
-from kv_tasks.documents import check_document
 from kv_tasks.errors import DataError
 from kv_tasks.normalize import contains_answer
 from kv_tasks.paths import task_configs
 from kv_tasks.questions import Corpus, Question
 from kv_tasks.windows import Window
+
+from .common_fields import check_document
 
 POSITIONS = (1, 2, 5, 10, 15, 20)
 GROUPS = {
@@ -224,6 +225,7 @@ def test_prompts_are_the_same_in_every_process(corpus: Corpus) -> None:
         ({"documents": 0}, "gold_position 1 of 0 documents"),
         ({"gold_position": None}, "gold_position None of 20 documents"),
         ({"documents": 1001}, "1000 wanted"),
+        ({"depth": 0.5}, "depth 0.5 without tokens"),
     ],
 )
 def test_metadata_that_cannot_be_meant_is_named(arguments: dict[str, Any], message: str) -> None:
@@ -277,11 +279,10 @@ def test_a_group_reports_the_mean_over_questions(group: str) -> None:
     assert reported["best_subspan_em,none"] == pytest.approx(expected)
 
 
-@pytest.fixture
-def retrieved_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> Path:
-    """A file of the published form, whose retrieved documents are invented."""
-    folder = tmp_path / "lost-in-the-middle"
-    folder.mkdir()
+def write_retrieved(folder: Path, shared_data: Path) -> Path:
+    """Write the published questions into ``folder``, and 19 invented passages for each."""
+    folder = folder / "lost-in-the-middle"
+    folder.mkdir(parents=True)
     shutil.copy(shared_data / "lost-in-the-middle" / "nq-open-oracle.jsonl.gz", folder)
     file = folder / "nq-open-20_total_documents_gold_at_0.jsonl.gz"
     with gzip.open(file, "wt", encoding="utf-8") as out:
@@ -293,6 +294,13 @@ def retrieved_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data:
             ]
             line = {"question": row.question, "answers": row.answers, "ctxs": [gold, *rest]}
             out.write(json.dumps(line) + "\n")
+    return file
+
+
+@pytest.fixture
+def retrieved_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path) -> Path:
+    """A file of the published form, whose retrieved documents are invented."""
+    file = write_retrieved(tmp_path, shared_data)
     monkeypatch.setenv("KV_TASKS_DATA", str(tmp_path))
     corpora.retrieved.cache_clear()
     return file
@@ -320,7 +328,7 @@ def test_a_question_without_retrieved_documents_is_named(retrieved_file: Path) -
 def test_a_retrieved_row_without_its_gold_document_is_named_by_line(retrieved_file: Path) -> None:
     with gzip.open(retrieved_file, "wt", encoding="utf-8") as out:
         out.write(json.dumps({"question": "who", "ctxs": []}) + "\n")
-    with pytest.raises(DataError, match=r"gold_at_0.jsonl.gz, line 1: .*0 gold passages|-1"):
+    with pytest.raises(DataError, match=r"gold_at_0\.jsonl\.gz, line 1: .*\(0 gold passages\)"):
         docs("nq-open", distractors="retrieved")
 
 
@@ -347,6 +355,22 @@ def test_a_window_is_filled_alike_at_every_depth(
             room = tokens - mdqa.ANSWER_TOKENS - doc["length"]
             assert 0 <= room < 2 * doc["length"] / documents + 40
     assert shown[0.0] == shown[0.5] == shown[1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"documents": 20}, "tokens 8192 and documents 20: choose one"),
+        ({"gold_position": 5}, "tokens 8192 and gold_position 5: .* set depth"),
+        ({"distractors": "retrieved"}, "tokens 8192 and distractors retrieved"),
+    ],
+)
+def test_a_window_beside_what_it_would_override_is_refused(
+    arguments: dict[str, Any], message: str, tiny_folder: Path
+) -> None:
+    window = {"corpus": "encyclopedia", "tokens": 8192, "tokenizer": str(tiny_folder)}
+    with pytest.raises(DataError, match=message):
+        mdqa.load(**window, **arguments)
 
 
 def test_a_window_without_a_tokenizer_is_refused() -> None:

@@ -77,10 +77,14 @@ def test_even_placement_gives_every_depth_its_share() -> None:
     ("settings", "message"),
     [
         ({"samples": 9, "questions_per_context": 8}, "samples 9: no multiple of"),
-        ({"tokens": 4096, "dictionaries": None}, "tokens without tokenizer"),
-        ({"tokenizer": "some/model"}, "tokenizer without tokens"),
+        ({"tokens": 4096, "dictionaries": None}, "--tokens needs --tokenizer FOLDER or ORG/NAME"),
+        ({"tokenizer": "some/model"}, "--tokenizer needs --tokens"),
         ({"tokens": 4096, "tokenizer": "some/model"}, "dictionaries 12 and tokens 4096"),
-        ({"shortest": 4096}, "shortest 4096: choose 1 to the longest window, tokens None"),
+        ({"shortest": 4096}, "shortest 4096: --shortest needs --tokens"),
+        (
+            {"shortest": 99, "tokens": 98, "tokenizer": "some/model", "dictionaries": None},
+            "shortest 99: choose 1 to the longest window, tokens 98",
+        ),
         ({"kind": "double"}, "kind 'double': unknown; choose one of simple, multi-subkey"),
         ({"questions_per_context": 13, "samples": 13}, "need 13 dictionaries or more, found 12"),
     ],
@@ -93,6 +97,21 @@ def test_what_cannot_be_meant_is_named(settings: dict[str, Any], message: str) -
 def test_turns_of_prompt_and_completion_are_refused() -> None:
     with pytest.raises(UsageError, match="multi_turn"):
         made("prompt-completion", multi_turn=True)
+
+
+def test_turns_of_one_question_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="choose --questions-per-context 2 or more"):
+        write(tmp_path / "train.jsonl", "--multi-turn")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_turns_are_refused_in_a_window_which_the_later_ones_would_exceed(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    window = ("--tokens", "900", "--tokenizer", str(tiny_folder))
+    turns = ("--multi-turn", "--questions-per-context", "2")
+    with pytest.raises(UsageError, match="--multi-turn with --tokens 900: .*--dictionaries"):
+        write(tmp_path / "train.jsonl", *window, *turns)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,6 +142,29 @@ def test_windows_are_drawn_from_the_shortest_to_the_longest(tiny_folder: Path) -
     for index, line in enumerate(rows(made, workers=1)):
         length = made.window(index).measure(line["messages"][0]["content"])
         assert windows[index] - 250 < length <= windows[index] - 64
+
+
+@pytest.mark.parametrize("command", ["data", "mdqa-data", "needle-data"])
+def test_a_folder_or_a_file_in_the_way_is_named_before_the_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kv_tasks.files.write_jsonl", lambda *_: pytest.fail("worked"))
+    (tmp_path / "file").write_text("mine")
+    places = {
+        tmp_path: "is a folder; name a file",
+        tmp_path / "file" / "x.jsonl": f"{tmp_path / 'file'} is a file; name a path in a folder",
+    }
+    for out, message in places.items():
+        result = CliRunner().invoke(app, [command, "--out", str(out)])
+        assert isinstance(result.exception, UsageError)
+        assert str(result.exception) == f"--out {out}: {message}"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("choice", [("--kind", "simpel"), ("--form", "opneai")])
+def test_a_choice_that_is_none_is_wrong_usage(choice: tuple[str, str], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["data", "--out", str(tmp_path / "x.jsonl"), *choice])
+    assert result.exit_code == 2
 
 
 def test_a_failed_command_leaves_no_file(tmp_path: Path) -> None:

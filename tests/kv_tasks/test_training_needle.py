@@ -200,6 +200,13 @@ def test_a_text_begins_anywhere_and_goes_on_at_its_first_sentence(tmp_path: Path
     assert starts == set(range(len(whole)))
 
 
+def test_a_texts_byte_order_mark_is_no_part_of_its_first_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "essay.txt"
+    file.write_text("One stands here. Two stands there.", encoding="utf-8-sig")
+    shown = {line for row in made(samples=8, lines=5, text=file) for line in prose(haystack(row))}
+    assert shown == {"One stands here.", "Two stands there."}
+
+
 def test_an_unusable_text_is_refused_by_name(tmp_path: Path) -> None:
     for name, content in (("empty.txt", b"\n \n"), ("latin.txt", b"caf\xe9.")):
         (tmp_path / name).write_bytes(content)
@@ -223,9 +230,9 @@ def test_no_city_is_part_of_another() -> None:
     ("settings", "message"),
     [
         ({"lines": 20, "tokens": 900}, "lines 20 and tokens 900: choose one"),
-        ({"tokens": 900}, "tokens without tokenizer"),
-        ({"tokenizer": "x"}, "tokenizer without tokens"),
-        ({"shortest": 5, "lines": 20}, "shortest 5: choose 1 to the longest window"),
+        ({"tokens": 900}, "--tokens needs --tokenizer FOLDER or ORG/NAME"),
+        ({"tokenizer": "x"}, "--tokenizer needs --tokens"),
+        ({"shortest": 5, "lines": 20}, "shortest 5: --shortest needs --tokens"),
         ({"samples": 7, "questions_per_context": 2}, "samples 7: no multiple of"),
         ({"questions_per_context": 0}, "questions_per_context 0: choose 1 to"),
         ({"questions_per_context": 999}, "questions_per_context 999: choose 1 to"),
