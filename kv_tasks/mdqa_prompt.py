@@ -7,6 +7,8 @@ INSTRUCTION = (
     "results (some of which might be irrelevant)."
 )
 
+ASKING = "Question: "
+
 
 def prompt(question: str, documents: Sequence[tuple[str, str]]) -> str:
     """Return the protocol's prompt, without a final line break.
@@ -16,13 +18,19 @@ def prompt(question: str, documents: Sequence[tuple[str, str]]) -> str:
         documents: (title, text) in the order shown, line breaks in the texts kept; none at
             all is the closed book, which has no instruction either.
     """
-    asked = f"Question: {question}\nAnswer:"
+    asked = f"{ASKING}{question}\nAnswer:"
     if not documents:
         return asked
     shown = "\n".join(
         line(number, title, text) for number, (title, text) in enumerate(documents, start=1)
     )
     return f"{INSTRUCTION}\n\n{shown}\n\n{asked}"
+
+
+def question_of(prompt: str) -> str | None:
+    """Return the question that a prompt of :func:`prompt` asks, None of any other."""
+    *_, asked = prompt.rpartition(f"\n{ASKING}" if f"\n{ASKING}" in prompt else ASKING)
+    return asked.removesuffix("\nAnswer:") if asked.endswith("\nAnswer:") else None
 
 
 def line(number: int, title: str, text: str) -> str:

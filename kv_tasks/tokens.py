@@ -36,21 +36,25 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
-            'name another in the metadata, --metadata \'{"tokenizer": "FOLDER"}\' '
-            "(kv-adapters eval: --tokenizer)"
+            'name another: --tokenizer, or with lm_eval --metadata \'{"tokenizer": "FOLDER"}\''
         ) from error
     return tokenizer
 
 
-def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str | None:
+def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str, **arguments: Any) -> str | None:
     """Return what a chat model reads for one user message; None without a chat template.
+
+    Args:
+        tokenizer: of the model.
+        prompt: the message.
+        arguments: what the template is called with.
 
     Raises:
         ModelError: when the template refuses the message.
     """
     if not tokenizer.chat_template:
         return None
-    return _templated(tokenizer, [{"role": "user", "content": prompt}])
+    return _templated(tokenizer, [{"role": "user", "content": prompt}], **arguments)
 
 
 def as_read(tokenizer: "PreTrainedTokenizerBase", prompt: Any) -> str:
@@ -72,10 +76,14 @@ def as_read(tokenizer: "PreTrainedTokenizerBase", prompt: Any) -> str:
     return _templated(tokenizer, messages)
 
 
-def _templated(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:
+def _templated(
+    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], **arguments: Any
+) -> str:
     try:
         return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **arguments
+            )
         )
     except (TemplateError, ValueError) as error:
         raise ModelError(

@@ -16,7 +16,7 @@ one; no document answers two of them.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from kv_tasks.corpora import load_corpus
@@ -40,7 +40,7 @@ def rows(
     corpus: str,
     questions_per_context: int = 1,
     seed: int = 0,
-    start: int = 0,
+    beside: Collection[str] = (),
     form: Form = "messages",
 ) -> Iterator[dict[str, Any]]:
     """Yield training rows, each of another question.
@@ -51,7 +51,7 @@ def rows(
         corpus: one of :data:`CORPORA`.
         questions_per_context: questions over the same documents.
         seed: of the order of questions, the gold positions and the distractors.
-        start: rows to leave out, in that order: those after ``samples`` are held out.
+        beside: questions that are asked elsewhere, see :func:`questions`, and left out here.
         form: see :func:`kv_tasks.training_forms.shaped`.
 
     Raises:
@@ -66,22 +66,45 @@ def rows(
             f"questions_per_context {questions_per_context}: choose 1 to documents, {documents}; "
             "each question needs a document of its own"
         )
-    if samples % questions_per_context or start % questions_per_context:
+    if samples % questions_per_context:
         raise UsageError(
             f"samples {samples}: no multiple of questions_per_context {questions_per_context}"
         )
     source = load_corpus(corpus)
+    groups = _groups(source, questions_per_context, seed, beside)
+    if samples > len(groups) * questions_per_context:
+        raise UsageError(
+            f"samples {samples}: {corpus} has {len(groups) * questions_per_context} questions"
+            + (f" beside the {len(beside)} that are trained" if beside else "")
+            + "; ask for fewer"
+        )
+    # Held-out contexts go on counting: their golds and distractors are drawn anew.
+    first = len(beside) // questions_per_context
+    for index, group in enumerate(groups[: samples // questions_per_context], first):
+        yield from _context(group, source, documents, index, seed, form)
+
+
+def questions(
+    *, samples: int, corpus: str, questions_per_context: int = 1, seed: int = 0
+) -> set[str]:
+    """Return the questions that :func:`rows` asks, given the same arguments.
+
+    Raises:
+        DataError: when the corpus cannot be had.
+    """
+    groups = _groups(load_corpus(corpus), questions_per_context, seed)
+    chosen = groups[: samples // questions_per_context]
+    return {question.question for group in chosen for question, _ in group}
+
+
+def _groups(
+    source: Corpus, size: int, seed: int, beside: Collection[str] = ()
+) -> list[list[Asked]]:
+    """Return the questions of every context, in the order of a seed."""
     asked = [(question, stated) for question in source.questions if (stated := _stated(question))]
     random.Random(f"mdqa-training:{seed}").shuffle(asked)
-    groups = list(_apart(asked, questions_per_context))
-    if start + samples > len(groups) * questions_per_context:
-        raise UsageError(
-            f"samples {start + samples}: {corpus} has {len(groups) * questions_per_context} "
-            "questions; ask for fewer"
-        )
-    first, last = start // questions_per_context, (start + samples) // questions_per_context
-    for index, group in enumerate(groups[first:last], first):
-        yield from _context(group, source, documents, index, seed, form)
+    left = [(question, stated) for question, stated in asked if question.question not in beside]
+    return list(_apart(left, size))
 
 
 def _context(

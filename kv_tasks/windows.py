@@ -51,7 +51,18 @@ class Window:
     def measure(self, prompt: str) -> int:
         """Return the tokens that a model reads for ``prompt`` at most, in one tokenization."""
         chat = chat_prompt(self.tokenizer, prompt)
-        return count_tokens(self.tokenizer, [chat or prompt], special=chat is None)[0]
+        read = count_tokens(self.tokenizer, [chat or prompt], special=chat is None)[0]
+        return read + self.thoughts
+
+    @cached_property
+    def thoughts(self) -> int:
+        """Tokens that a template adds when it is told that the model is not to think first."""
+        chats = (
+            chat_prompt(self.tokenizer, _PROBE),
+            chat_prompt(self.tokenizer, _PROBE, enable_thinking=False),
+        )
+        usual, told = count_tokens(self.tokenizer, [chat or "" for chat in chats])
+        return max(0, told - usual)
 
     def room(self, frame: str) -> int:
         """Return the tokens left for lines.

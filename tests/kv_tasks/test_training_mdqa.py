@@ -13,7 +13,7 @@ from kv_tasks import mdqa
 from kv_tasks.cli import app
 from kv_tasks.errors import UsageError
 from kv_tasks.normalize import contains_answer, normalize
-from kv_tasks.training_mdqa import CORPORA, rows
+from kv_tasks.training_mdqa import CORPORA, questions, rows
 
 EVALUATED = {"nq-open-training": "nq-open", "encyclopedia-training": "encyclopedia-large"}
 SHOWN = re.compile(r"^Document \[\d+\]\(Title: ", re.MULTILINE)
@@ -102,7 +102,8 @@ def test_questions_over_the_same_documents_each_have_one_of_their_own(corpus: st
 def test_one_question_a_context_is_the_papers_own_layout_and_held_out_rows_follow() -> None:
     whole = made("encyclopedia-training", samples=40, questions_per_context=4)
     assert made("encyclopedia-training", samples=20, questions_per_context=4) == whole[:20]
-    held = made("encyclopedia-training", samples=20, start=20, questions_per_context=4)
+    trained = questions(samples=20, corpus="encyclopedia-training", questions_per_context=4)
+    held = made("encyclopedia-training", samples=20, beside=trained, questions_per_context=4)
     assert held == whole[20:]
     asked = [row["messages"][0]["content"].rsplit("Question: ", 1)[1] for row in whole]
     alone = made("encyclopedia-training", samples=40)
@@ -121,3 +122,6 @@ def test_what_is_evaluated_and_what_is_not_there_are_refused() -> None:
         made("nq-open")
     with pytest.raises(UsageError, match="samples 9999: encyclopedia-training has 650 questions"):
         made("encyclopedia-training", samples=9999)
+    with pytest.raises(UsageError, match="has 610 questions beside the 40 that are trained"):
+        trained = questions(samples=40, corpus="encyclopedia-training")
+        made("encyclopedia-training", samples=640, beside=trained)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,20 @@ def test_a_windows_tokenizer_that_cannot_be_loaded_is_named(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=str(tmp_path / "none")):
         Window(100, str(tmp_path / "none"), 10).room("frame")
+
+
+def test_room_is_kept_for_the_thoughts_that_a_template_closes_when_told(
+    tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    """A model that is told not to think reads more, and the window still holds it."""
+    tokenizer = deepcopy(tiny_tokenizer)
+    tokenizer.chat_template += (
+        "{% if add_generation_prompt and enable_thinking is false %}<think>\n\n</think>{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    wanted = Window(300, str(tmp_path), answer_tokens=40)
+    told = chat_prompt(wanted.tokenizer, "one two", enable_thinking=False)
+    assert told is not None
+    read = len(wanted.tokenizer(told, add_special_tokens=False)["input_ids"])
+    assert wanted.measure("one two") == read
+    assert read > len(tiny_tokenizer(chat_prompt(tiny_tokenizer, "one two"))["input_ids"])

@@ -17,9 +17,9 @@ from transformers import (
     Qwen2Config,
 )
 
+from kv_train.architecture import architecture, meta_model, refusal
 from kv_train.attention import NAME, visible
 from kv_train.check import machine, probe
-from kv_train.check.architecture import architecture, meta_model, refusal
 from kv_train.check.estimate import (
     Memory,
     attention_pairs,

@@ -1,15 +1,20 @@
 """Recipes: what is accepted, and how a mistake is named."""
 
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from transformers import AutoTokenizer
 
+from kv_tasks import training_mdqa
 from kv_tasks.errors import RecipeError
-from kv_train.examples import generate, held_out
-from kv_train.recipe import Data, Recipe
+from kv_tasks.files import write_jsonl
+from kv_tasks.mdqa_prompt import question_of
+from kv_train.examples import generate, held_out, row_names
+from kv_train.recipe import Data, Evaluation, Lora, OpenAI, Recipe, Section, Training
 from kv_train.recipe_files import dump_recipe, for_seeds, load_recipe, recipes_folder
 
 MINIMAL = "name: x\nmodel: smollm2-135m\n"
@@ -130,3 +135,88 @@ def test_every_kind_fills_a_window_of_the_models_own_tokens(kind: str, tiny_fold
     assert len(rows) == 6
     assert len({row["context_id"] for row in rows}) == 3
     assert all(900 < length <= 1500 for length in lengths)
+
+
+def test_no_question_that_any_section_trains_on_is_held_out(tmp_path: Path) -> None:
+    """Of the same corpus and seed, whatever the numbers of questions over one context."""
+    documents = "kind: mdqa, corpus: encyclopedia-training, documents: 5"
+    file = tmp_path / "rows.jsonl"
+    trained = training_mdqa.rows(samples=30, documents=5, corpus="encyclopedia-training", seed=1)
+    write_jsonl(file, trained)
+    sections = f"""
+data: {{{documents}, samples: 20}}
+mix:
+  - {{{documents}, samples: 60, questions_per_context: 3}}
+  - {{{documents}, file: {file}}}
+"""
+    recipe = load_recipe(write(tmp_path, MINIMAL + sections))
+    trained_on = {asked_in(row) for row in generate(recipe, "m")}
+    held = [asked_in(row) for row in held_out(recipe, "m")]
+    assert len(trained_on) >= 60
+    assert len(held) == 122
+    assert not trained_on & set(held)
+
+
+def asked_in(row: dict[str, Any]) -> str | None:
+    return question_of(row["messages"][0]["content"])
+
+
+def test_rows_are_called_by_their_section_or_their_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"messages": []}\n{"messages": []}\n')
+    recipe = load_recipe(write(tmp_path, MINIMAL + MIXED), [f"mix.0.file={file}"])
+    names = list(row_names(recipe))
+    assert len(names) == len(list(generate(recipe, "m"))) == 8
+    assert names[3:6] == ["data: generated row 4", f"{file}, line 1", f"{file}, line 2"]
+    assert names[-1] == "mix.1: generated row 2"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.file=@x", "--set data.file=@x: the value is not valid YAML"),
+        ("data.chat_template_kwargs={a: b", "not valid YAML"),
+        ("mix.0.placement=even", "placement means nothing to kind 'mdqa'; remove it"),
+        ("mix.0.template=false", "template means nothing to kind 'mdqa'; remove it"),
+        ("openai={epochs: -3}", "openai.epochs"),
+        ("openai={batch_size: 0}", "openai.batch_size"),
+        ("openai={learning_rate_multiplier: -1}", "openai.learning_rate_multiplier"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused_by_their_key(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write(tmp_path, MINIMAL + MIXED), [override])
+
+
+def test_a_revision_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    assert load_recipe(write(tmp_path, MINIMAL), ["revision=12e4567"]).revision == "12e4567"
+
+
+def test_a_file_needs_no_number_of_samples(tmp_path: Path) -> None:
+    changed = ["data={file: rows.jsonl, kind: simple, questions_per_context: 8}"]
+    recipe = load_recipe(write(tmp_path, MINIMAL), changed)
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+def test_the_readme_lists_every_key_with_its_default() -> None:
+    text = (recipes_folder().parent / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Every key")[1].split("##")[0]
+    for section in (Recipe, Data, Lora, Training, Evaluation, OpenAI):
+        for key, field in section.model_fields.items():
+            if section is Recipe and key in ("data", "lora", "training", "evaluation", "openai"):
+                continue
+            (found,) = set(re.findall(rf"`{key}(?:: ([^`]*))?`", section_of(table, section)))
+            default = None if field.is_required() else field.default
+            # What is meant where no kind is said.
+            default = "simple" if key == "kind" else default
+            default = [*default] if isinstance(default, tuple) else default
+            assert (yaml.safe_load(found) if found else None) == default, key
+
+
+def section_of(table: str, section: type[Section]) -> str:
+    """Return the row of the table that lists a section's keys."""
+    names = {Recipe: "| |", Data: "| `data`", Lora: "| `lora`", Training: "| `training`"}
+    names |= {Evaluation: "| `evaluation`", OpenAI: "| `openai`"}
+    return next(row for row in table.splitlines() if row.startswith(names[section]))

@@ -15,7 +15,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainingArguments
 from typer.testing import CliRunner
 
 from kv_tasks.errors import (
@@ -28,12 +28,14 @@ from kv_tasks.errors import (
 )
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
+from kv_train.building import arguments
 from kv_train.cli import app
 from kv_train.model_card import model_card
 from kv_train.models import base_checksum, resolve_model
 from kv_train.prepare import prepare, write_rows
 from kv_train.processes import _launched_alone
-from kv_train.recipe import Data
+from kv_train.progress import ProgressLine
+from kv_train.recipe import Data, Lora, Recipe
 from kv_train.recipe_files import for_seeds, load_recipe
 from kv_train.run import run
 
@@ -67,12 +69,27 @@ def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
     assert "The data is synthetic and teaches no facts" in card
     assert "<!-- results -->" in card
     log: list[Any] = [{"step": 1, "loss": 1.0}]
-    documents = model_card("x", "b", "ORG/B", [Data(), Data(kind="mdqa")], "", log)
+    documents = model_card(made_of(Data(), Data(kind="mdqa")), "b", "ORG/B", log)
     assert documents.startswith("---\nbase_model: ORG/B\nbase_model_relation: adapter\n")
     assert "questions over documents" in documents
-    assert "teaches no facts" not in documents + model_card("x", "b", None, [FILE], "", log)
+    assert "teaches no facts" not in documents + model_card(made_of(FILE), "b", None, log)
     invented = Data(kind="mdqa", corpus="encyclopedia-training")
-    assert "teaches no facts" in model_card("x", "b", None, [Data(), invented], "", log)
+    assert "teaches no facts" in model_card(made_of(Data(), invented), "b", None, log)
+
+
+def test_the_card_serves_the_model_that_was_trained_as_it_was_trained() -> None:
+    log: list[Any] = [{"step": 1, "loss": 1.0}]
+    usual = model_card(made_of(Data()), "ORG/B", "ORG/B", log)
+    assert "    vllm serve ORG/B --enable-lora --lora-modules x=.\n" in usual
+    told = made_of(Data(chat_template_kwargs={"enable_thinking": False}), lora=Lora(rank=24))
+    card = model_card(told, "smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", log)
+    (line,) = (line for line in card.splitlines() if "vllm serve" in line)
+    assert line.startswith('    vllm serve "$(kv-train model smollm2-135m)" --enable-lora')
+    assert '--max-lora-rank 32 --default-chat-template-kwargs \'{"enable_thinking"' in line
+
+
+def made_of(data: Data, *mix: Data, **sections: Any) -> Recipe:
+    return Recipe(name="x", model="b", data=data, mix=mix, **sections)
 
 
 FILE = Data(file=Path("rows.jsonl"))
@@ -160,6 +177,15 @@ def test_two_processes_train_the_adapter_of_one(
     assert read_manifest(out).identity == read_manifest(tiny_adapter).identity
 
 
+def test_one_process_trains_on_one_gpu(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainer would take all that it sees, and multiply the batch."""
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 4))
+    recipe = load_recipe(str(tiny_recipe))
+    assert arguments(recipe, 4, evaluated=True, work=tmp_path, processes=1)._n_gpu == 1
+
+
 def test_packs_that_two_processes_cannot_share_evenly_are_refused(
     tiny_recipe: Path, tmp_path: Path, tiny_base: Path
 ) -> None:
@@ -204,6 +230,21 @@ def test_a_loss_that_is_no_number_stops_the_training(tiny_recipe: Path, tmp_path
         run(huge, tmp_path / "out")
 
 
+def test_the_progress_line_ends_with_the_training_however_that_ends(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[ProgressLine] = []
+    monkeypatch.setattr(ProgressLine, "stop", lambda self: stopped.append(self))
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressLine, "on_step_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert len(stopped) == 1
+
+
 def test_losses_and_accuracies_go_to_tensorboard(tiny_recipe: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -239,6 +280,19 @@ def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
     assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
     run(other, own_adapter, overwrite=True)
     assert (own_adapter / WEIGHTS).stat().st_mtime_ns != written
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer.json"])
+def test_another_tokenizer_or_template_is_another_training(
+    own_adapter: Path, tiny_recipe: Path, tiny_base: Path, tmp_path: Path, file: str
+) -> None:
+    changed = shutil.copytree(tiny_base, tmp_path / "base")
+    recipe = load_recipe(str(tiny_recipe), [f"model={changed}"])
+    assert run(recipe, tmp_path / "out")
+    with (changed / file).open("a") as stream:
+        stream.write("\n")
+    with pytest.raises(RunError, match="is not the adapter of this recipe"):
+        run(recipe, tmp_path / "out")
 
 
 def test_a_failed_overwrite_leaves_the_old_adapter(own_adapter: Path, tiny_recipe: Path) -> None:

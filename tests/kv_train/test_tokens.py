@@ -1,11 +1,12 @@
 """Labels cover the answer and its end of turn, for any chat template, and nothing is cut."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from kv_tasks.errors import DataError, ModelError
 from kv_tasks.training_data import Specification, rows
@@ -142,3 +143,42 @@ def test_templates_that_cannot_be_trained_on_are_refused(tiny_tokenizer: Any) ->
     endless = TEMPLATES["chatml"].replace("{{ m.content }}<|im_end|>", "{{ m.content }}")
     with pytest.raises(DataError, match="without an end-of-turn token"):
         encode(with_template(tiny_tokenizer, endless), ROW, name="row", max_length=500)
+
+
+def test_an_end_of_turn_that_has_no_role_in_the_tokenizer_is_trained(tiny_tokenizer: Any) -> None:
+    """Gemma's <end_of_turn> is a special token of the vocabulary, and not its eos."""
+    tokenizer = with_template(
+        tiny_tokenizer,
+        "{% for m in messages %}<start>{{ m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start>assistant\n{% endif %}",
+    )
+    tokenizer.add_tokens([AddedToken("<end_of_turn>", special=True, normalized=False)])
+    assert tokenizer.convert_tokens_to_ids("<end_of_turn>") not in tokenizer.all_special_ids
+    row = encode(tokenizer, ROW, name="row", max_length=500)
+    trained = tokenizer.decode(row.input_ids[row.prompt_length :])
+    assert trained == "The value is 8364.<end_of_turn>"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"messages": ["hello", "there"]}, "messages with 'role' and 'content', found 'hello'"),
+        ({"messages": [{"role": "user"}, ROW["messages"][1]]}, "'role' and 'content', found {"),
+        ({"depth": 40}, "depth 40; expected a number from 0 to 1"),
+        ({"depth": "0.4"}, "depth '0.4'; expected a number"),
+    ],
+)
+def test_what_a_row_says_beside_its_text_is_checked(
+    tiny_tokenizer: Any, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=f"rows.jsonl, line 3: .*{re.escape(message)}"):
+        encode(tiny_tokenizer, {**ROW, **fields}, name="rows.jsonl, line 3", max_length=500)
+
+
+def test_rows_without_a_context_share_none(tiny_tokenizer: Any) -> None:
+    """Exports write null for what a row does not have."""
+    found = [
+        encode(tiny_tokenizer, {**ROW, **given}, name=name, max_length=500).context_id
+        for name, given in (("a", {}), ("b", {"context_id": None}), ("c", {"context_id": 7}))
+    ]
+    assert found == ["a", "b", "7"]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonlines
+import yaml
 
 from kv_tasks.errors import AdapterError
 from kv_tasks.files import atomic_path, sha256_file
@@ -29,6 +30,7 @@ from kv_train.recipe_files import dump_recipe
 MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+RECIPE = "recipe.yaml"
 RECORDED_PACKAGES = (
     "kv-tasks", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors",
 )  # fmt: skip
@@ -101,11 +103,11 @@ def assemble(
         for rows in sorted(work.glob("*.jsonl")):
             if rows.stat().st_size:
                 shutil.copyfile(rows, draft / rows.name)
-        (draft / "recipe.yaml").write_text(text, encoding="utf-8")
+        (draft / RECIPE).write_text(text, encoding="utf-8")
         with jsonlines.open(draft / "log.jsonl", "w") as writer:
             writer.write_all(log)
         draw(log, draft / "training.png")
-        card = model_card(recipe.name, job.base.name, job.hub_name, recipe.sections, text, log)
+        card = model_card(recipe, job.base.name, job.hub_name, log)
         (draft / "README.md").write_text(card, encoding="utf-8")
         if (work / "runs").is_dir():
             shutil.copytree(work / "runs", draft / "runs")
@@ -127,6 +129,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return PEFT's ``adapter_config.json``."""
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return config
+
+
+def chat_template_kwargs(folder: Path) -> dict[str, Any]:
+    """Return what the chat template was called with in training; nothing where no recipe says."""
+    try:
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        return dict(recipe["data"]["chat_template_kwargs"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
 
 
 def adapter_checksum(folder: Path) -> str:

@@ -89,11 +89,13 @@ def architecture(model: Any) -> Architecture:
 
 
 def refusal(model: Any) -> str | None:
-    """Return why the trainer's attention cannot compute a model, None where it can.
+    """Return why the trainer's attention cannot compute a model, None where nothing is known.
 
     Args:
         model: see :func:`meta_model`; two questions over one context are passed through it.
     """
+    if architecture(model).experts:
+        return None  # they choose by values, which a model without weights does not have
     tiny = Pack((1,) * 4, ((1, 1), (1, 1)), ((1, 1), (1, 1)), (None, None))
     batch = Collator(pad_token_id=0)([tiny])
     inputs = {name: batch[name].to("meta") for name in ("input_ids", "position_ids")}

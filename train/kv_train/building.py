@@ -39,12 +39,13 @@ def build(
     Raises:
         MissingPackageError: something to report to is not installed.
     """
-    _check_reporters(recipe)
+    if missing := missing_reporters(recipe):
+        raise MissingPackageError(
+            f"report_to: {missing[0]} is not installed; run: pip install {missing[0]}"
+        )
     set_seed(recipe.training.seed)
-    on_all_cores = processes.count == 1 and not torch.cuda.is_available()
-    # One core is left idle by default on machines whose second core is a hyperthread.
-    if on_all_cores and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if processes.count == 1 and not torch.cuda.is_available():
+        use_all_cores()
     held = HeldOut(prepared.held_out) if prepared.held_out else None
     callbacks = [
         MarkComplete(processes),
@@ -93,7 +94,7 @@ def arguments(
     """Return the arguments of transformers.Trainer that the recipe stands for."""
     training, evaluation = recipe.training, recipe.evaluation
     together = training.packs_per_batch * processes
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=training.epochs,
         learning_rate=training.learning_rate,
@@ -126,14 +127,24 @@ def arguments(
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    # One process on a machine of several GPUs: Trainer would wrap the model in DataParallel, which
+    # multiplies the batch and shares out tensors that belong to whole packs.
+    made._n_gpu = min(made.n_gpu, 1)
+    return made
 
 
-def _check_reporters(recipe: Recipe) -> None:
-    for name in recipe.report_to:
-        if importlib.util.find_spec(name) is None:
-            raise MissingPackageError(
-                f"report_to: {name} is not installed; run: pip install {name}"
-            )
+def missing_reporters(recipe: Recipe) -> list[str]:
+    """Return the packages to report to that are not installed."""
+    return [name for name in recipe.report_to if importlib.util.find_spec(name) is None]
+
+
+def use_all_cores() -> None:
+    """Let a CPU compute with all its cores, unless the user chose a number of threads.
+
+    One core is left idle by default on machines whose second core is a hyperthread.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def finish_reports(recipe: Recipe) -> None:

@@ -47,6 +47,14 @@ class RefuseNaN(TrainerCallback):  # type: ignore[misc]
             )
 
 
+def disk_needed(trained: int) -> int:
+    """Return the bytes that a training of ``trained`` weights takes up at most.
+
+    Weights and the optimizer's two moments in fp32, in two checkpoints, and the adapter itself.
+    """
+    return trained * 4 * (2 * 3 + 1)
+
+
 def last_complete(work: Path) -> str | None:
     """Return the newest whole checkpoint of a work folder, and delete half-written ones."""
     whole: dict[int, Path] = {}

@@ -1,6 +1,7 @@
 """Training and held-out rows of a recipe: generated or read from a file, then encoded."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jsonlines
 
 from kv_tasks import training_data, training_mdqa, training_needle
 from kv_tasks.errors import DataError
+from kv_tasks.mdqa_prompt import question_of
 from kv_tasks.training_forms import Form
 from kv_train.recipe import Data, Recipe
 from kv_train.tokens import Row, Tokenizer, encode
@@ -57,12 +59,30 @@ def held_out(recipe: Recipe, model: Path | str) -> Iterator[dict[str, Any]]:
             continue
         # Whole contexts, as many as give all the samples asked for.
         contexts = -(-wanted.samples // data.questions_per_context)
-        rows = _GENERATORS.get(data.generator, _dictionaries)(
-            data, model, contexts * data.questions_per_context, "messages"
-        )
+        held = contexts * data.questions_per_context
+        if data.generator == "mdqa":
+            rows = _documents(data, model, held, "messages", _trained_questions(recipe, data))
+        else:
+            rows = _GENERATORS.get(data.generator, _dictionaries)(data, model, held, "messages")
         kinds.append(data.generator)
         again = f"_{kinds.count(data.generator)}" if kinds.count(data.generator) > 1 else ""
         yield from (row | {"kind": data.generator + again} if recipe.mix else row for row in rows)
+
+
+def row_names(recipe: Recipe) -> Iterator[str]:
+    """Yield what each row of :func:`generate` is called in messages: its file and line, if any."""
+    for number, data in enumerate(recipe.sections):
+        key = "data" if number == 0 else f"mix.{number - 1}"
+        source = f"{key}: generated row" if data.file is None else f"{data.file}, line"
+        rows = range(data.samples) if data.file is None else read_rows(data.file)
+        yield from (f"{source} {row}" for row, _ in enumerate(rows, start=1))
+
+
+def held_out_names(recipe: Recipe) -> Iterator[str]:
+    """Yield what each row of :func:`held_out` is called in messages."""
+    file = recipe.evaluation.file
+    source = "held-out row" if file is None else f"{file}, line"
+    return (f"{source} {row}" for row in itertools.count(1))
 
 
 def _dictionaries(
@@ -85,7 +105,7 @@ def _dictionaries(
 
 
 def _documents(
-    data: Data, model: Path | str, held: int | None, form: Form
+    data: Data, model: Path | str, held: int | None, form: Form, beside: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
     return training_mdqa.rows(
         samples=held or data.samples,
@@ -93,9 +113,28 @@ def _documents(
         corpus=data.corpus or CORPUS,
         questions_per_context=data.questions_per_context,
         seed=data.seed,
-        start=data.samples if held else 0,
+        beside=beside,
         form=form,
     )
+
+
+def _trained_questions(recipe: Recipe, held: Data) -> set[str]:
+    """Return the questions over documents that any section trains on, of the corpus of ``held``."""
+    corpus = held.corpus or CORPUS
+    found: set[str] = set()
+    for data in recipe.sections:
+        if data.file is not None:
+            # Whatever else a row may hold: what is wrong with it is said when it is encoded.
+            texts = (str(m) for row in read_rows(data.file) for m in _contents(row))
+            found |= {question for text in texts if (question := question_of(text)) is not None}
+        elif data.generator == "mdqa" and (data.corpus or CORPUS) == corpus:
+            found |= training_mdqa.questions(
+                samples=data.samples,
+                corpus=corpus,
+                questions_per_context=data.questions_per_context,
+                seed=data.seed,
+            )
+    return found
 
 
 def _needles(
@@ -115,6 +154,13 @@ def _needles(
 
 
 _GENERATORS = {"mdqa": _documents, "needle": _needles}
+
+
+def _contents(row: Mapping[str, Any]) -> Iterator[Any]:
+    messages = row.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, Mapping):
+            yield message.get("content")
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -138,19 +184,19 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def encode_rows(
     tokenizer: Tokenizer,
     rows: Iterable[Mapping[str, Any]],
+    names: Iterable[str],
     *,
-    source: str,
     max_length: int,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Encode all rows; the first that cannot be trained on stops with its file and line."""
+    """Encode all rows; the first that cannot be trained on stops with its name."""
     return [
         encode(
             tokenizer,
             row,
-            name=f"{source}, line {line}",
+            name=name,
             max_length=max_length,
             template_kwargs=template_kwargs,
         )
-        for line, row in enumerate(rows, start=1)
+        for row, name in zip(rows, names, strict=False)
     ]

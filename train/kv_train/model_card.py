@@ -1,34 +1,36 @@
 """The README.md of an adapter, in the hub's form."""
 
-from collections.abc import Mapping, Sequence
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kv_train.held_out import PARTS, other_kinds
-from kv_train.recipe import Data
+from kv_train.models import is_packaged
+from kv_train.recipe import Data, Recipe
+from kv_train.recipe_files import dump_recipe
 
 # Everything that this corpus names is invented.
 INVENTED = "encyclopedia-training"
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
 
+# vLLM's --max-lora-rank where nothing is said, and what it may be raised to.
+SERVED_RANK, RANKS = 16, (32, 64, 128, 256, 320, 512)
+
+
 def model_card(
-    name: str,
-    base: str,
-    hub_name: str | None,
-    sections: Sequence[Data],
-    recipe_text: str,
-    log: Sequence[Mapping[str, Any]],
+    recipe: Recipe, base: str, hub_name: str | None, log: Sequence[Mapping[str, Any]]
 ) -> str:
     """Return the card of an adapter; what a comparison finds goes between :data:`RESULTS`.
 
     Args:
-        name: of the adapter.
+        recipe: as run.
         base: the base model as the commands here take it.
         hub_name: its name on the hub, None where it has none.
-        sections: what it was trained on.
-        recipe_text: the recipe as run, YAML.
         log: lines of ``log.jsonl``.
     """
+    name = recipe.name
     based = f"base_model: {hub_name}\nbase_model_relation: adapter\n" if hub_name else ""
     return f"""---
 {based}library_name: peft
@@ -43,7 +45,7 @@ tags:
 # {name}
 
 A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt; the loss is
-on the answers alone. {_method(sections)}
+on the answers alone. {_method(recipe.sections)}
 
 ## What it does
 
@@ -57,15 +59,26 @@ Not compared with its base yet. Do so before use:
 {_training(log)}
 ## Use
 
-    vllm serve {hub_name or base} --enable-lora --lora-modules {name}=.
+    vllm serve {" ".join(_serving(recipe, base))}
 
 `manifest.json` holds the checksums of every file here and of the base model.
 
 ## Recipe
 
 ```yaml
-{recipe_text}```
+{dump_recipe(recipe)}```
 """
+
+
+def _serving(recipe: Recipe, base: str) -> Iterator[str]:
+    """Yield the arguments of ``vllm serve`` that this adapter needs."""
+    # The packaged model's weights are not those of its name on the hub.
+    yield f'"$(kv-train model {base})"' if is_packaged(base) else base
+    yield f"--enable-lora --lora-modules {recipe.name}=."
+    if recipe.lora.rank > SERVED_RANK:
+        yield f"--max-lora-rank {next(rank for rank in RANKS if rank >= recipe.lora.rank)}"
+    if template := recipe.data.chat_template_kwargs:
+        yield f"--default-chat-template-kwargs {shlex.quote(json.dumps(template))}"
 
 
 def _method(sections: Sequence[Data]) -> str:

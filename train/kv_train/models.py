@@ -69,6 +69,11 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     return _from_hub(name, revision)
 
 
+def is_packaged(name: str) -> bool:
+    """Say whether a name is a short one of this package."""
+    return name in _PACKAGED
+
+
 def public_name(name: str) -> str | None:
     """Return a base model's name on the hub, None for a folder."""
     if name in _PACKAGED:

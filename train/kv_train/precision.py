@@ -33,9 +33,14 @@ def settled(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"training": training})
 
 
+def imitated(recipe: Recipe) -> bool:
+    """Say whether a recipe asks for bf16 in so many words where nothing multiplies it."""
+    return recipe.training.precision == "bf16" and best_precision() == "fp32"
+
+
 def warn_of_imitation(recipe: Recipe) -> None:
-    """Say what it costs to train in bf16 here, if it was asked for in so many words."""
-    if recipe.training.precision == "bf16" and best_precision() == "fp32":
+    """Say what it costs to train in bf16 here."""
+    if imitated(recipe):
         console.note(
             "training.precision bf16: this processor only imitates it, many times slower than "
             "fp32; set it to auto or fp32"

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoTokenizer
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
-from kv_train.check.architecture import architecture, meta_model, refusal
-from kv_train.examples import encode_rows, generate, held_out
+from kv_train.architecture import architecture, meta_model, refusal
+from kv_train.examples import encode_rows, generate, held_out, held_out_names, row_names
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
 from kv_train.tokens import Row
@@ -67,12 +67,12 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     _check_architecture(recipe, config)
     limit = getattr(config, "max_position_embeddings", None)
     packs = []
-    for name, source in ((DATA, recipe.file), (HELD_OUT, recipe.evaluation.file)):
-        with jsonlines.open(work / name) as reader:
+    for file, names in ((DATA, row_names(recipe)), (HELD_OUT, held_out_names(recipe))):
+        with jsonlines.open(work / file) as reader:
             rows = encode_rows(
                 tokenizer,
                 reader,
-                source=str(source or work / name),
+                names,
                 max_length=recipe.training.max_length,
                 template_kwargs=recipe.data.chat_template_kwargs,
             )

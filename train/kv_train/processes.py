@@ -6,6 +6,7 @@ main one writes files and tells the others what it found; they read what it wrot
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,8 @@ from accelerate.utils import broadcast_object_list
 from kv_tasks.errors import UsageError
 
 T = TypeVar("T")
+# The others wait while the main process downloads a model; the default is ten minutes.
+PATIENCE = timedelta(hours=6)
 
 
 class Processes:
@@ -26,7 +29,7 @@ class Processes:
                 "accelerate launch: it was asked for several processes and started one, as it "
                 "does on CPUs without mpirun; use: torchrun --nproc-per-node N -m kv_train ..."
             )
-        self._state = PartialState(cpu=not torch.accelerator.is_available())
+        self._state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
     @property
     def main(self) -> bool:

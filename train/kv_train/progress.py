@@ -74,8 +74,6 @@ class ProgressLine(TrainerCallback):  # type: ignore[misc]
         if not console.err.is_terminal and step % max(1, state.max_steps // 10) == 0:
             console.note(f"step {step}/{state.max_steps} {self._detail}")
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Leave the finished bar on the screen."""
+    def stop(self) -> None:
+        """Leave the bar on the screen as it is, and give the terminal its cursor back."""
         self._bar.stop()

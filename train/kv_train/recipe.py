@@ -70,9 +70,14 @@ class Data(Section):
         """The generator's name, ``simple`` unless another is chosen."""
         return self.kind or "simple"
 
+    def _said(self, key: str) -> bool:
+        """Say whether a key was given another value than the default."""
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
+
     @model_validator(mode="after")
     def _whole_contexts(self) -> "Data":
-        if self.samples % self.questions_per_context:
+        # A file has as many rows as it has.
+        if self.file is None and self.samples % self.questions_per_context:
             raise ValueError(
                 f"samples {self.samples} is no multiple of questions_per_context "
                 f"{self.questions_per_context}"
@@ -113,9 +118,11 @@ class Data(Section):
             "corpus": mdqa,
             "tokens": not mdqa,
             "text": needle,
+            "placement": not (mdqa or needle),
+            "template": not (mdqa or needle),
         }
         for key, allowed in meant.items():
-            if getattr(self, key) is not None and not allowed:
+            if self._said(key) and not allowed:
                 raise ValueError(f"{key} means nothing to kind {self.generator!r}; remove it")
         if needle and self.tokens is None:
             raise ValueError("tokens is missing: kind 'needle' fills a window of that many")
@@ -196,9 +203,9 @@ class OpenAI(Section):
         context: most tokens that the service accepts in a row.
     """
 
-    epochs: int | Literal["auto"] = 3
-    batch_size: int | Literal["auto"] = "auto"
-    learning_rate_multiplier: float | Literal["auto"] = "auto"
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = 3
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
     seed: int = 0
     suffix: Annotated[str | None, Field(max_length=64)] = None
     dollars_per_million_tokens: Annotated[float | None, Field(ge=0)] = None
@@ -251,11 +258,6 @@ class Recipe(Section):
     def sections(self) -> tuple[Data, ...]:
         """All that is trained on, in the order of the rows."""
         return (self.data, *self.mix)
-
-    @property
-    def file(self) -> Path | None:
-        """The file whose lines all training rows are, if it is one."""
-        return None if self.mix else self.data.file
 
     @property
     def folder(self) -> Path:

@@ -117,17 +117,12 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         target = inside
     if not isinstance(target, dict):
         raise RecipeError(f"--set {override}: {last!r} is a number in a list; name a key of it")
-    target[last] = _number(yaml.safe_load(value))
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; people mean a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        # The first line of a YAML error says what, the others show where in the file.
+        reason = str(error).splitlines()[0]
+        raise RecipeError(f"--set {override}: the value is not valid YAML ({reason})") from error
 
 
 def _explain(problem: Any) -> str:

@@ -20,12 +20,19 @@ from kv_tasks.errors import KVError, RunError
 from kv_tasks.files import write_text
 from kv_train import adapter
 from kv_train.building import build, finish_reports
-from kv_train.checkpoints import last_complete
+from kv_train.checkpoints import disk_needed, last_complete
 from kv_train.examples import generate, held_out
-from kv_train.models import base_checksum, public_name, resolve_model, resolved_revision
+from kv_train.models import (
+    base_checksum,
+    public_name,
+    resolve_model,
+    resolved_revision,
+    tokenizer_checksum,
+)
 from kv_train.precision import settled, warn_of_imitation
 from kv_train.prepare import prepare, write_rows
 from kv_train.processes import Processes
+from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 from kv_train.trainer import AnswerTrainer
@@ -101,8 +108,9 @@ def _begin(
 
 def _identity(recipe: Recipe, base: adapter.Base, folder: Path) -> str:
     """Digest everything that decides the adapter's bytes and its log."""
-    settled = recipe.model_copy(update={"out": None, "report_to": ()})
-    digest = hashlib.sha256(f"{dump_recipe(settled)}\0{base.sha256}\0".encode())
+    deciding = dump_recipe(recipe.model_copy(update={"out": None, "report_to": ()}))
+    tokenizer = tokenizer_checksum(folder)
+    digest = hashlib.sha256(f"{deciding}\0{base.sha256}\0{tokenizer}\0".encode())
     for rows in (generate(recipe, folder), held_out(recipe, folder)):
         for row in rows:
             digest.update(json.dumps(row, sort_keys=True).encode())
@@ -146,8 +154,7 @@ def _identity_of(work: Path) -> str:
 def _check_space(work: Path, trainer: AnswerTrainer) -> None:
     """Refuse a disk that two checkpoints and the adapter would fill in the middle of training."""
     trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    # Weights and the optimizer's two moments in fp32, twice, and the adapter itself.
-    needed, free = trained * 4 * 7, shutil.disk_usage(work).free
+    needed, free = disk_needed(trained), shutil.disk_usage(work).free
     if free < needed:
         raise RunError(
             f"{work}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed for checkpoints and "
@@ -166,6 +173,11 @@ def _train(trainer: AnswerTrainer, checkpoint: str | None) -> None:
             f"{trainer.state.global_step}; set training.gradient_checkpointing=true, or lower "
             "training.packs_per_batch or questions_per_pack"
         ) from error
+    finally:
+        # Trainer says nothing to its callbacks when an exception, such as Ctrl-C, ends it.
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressLine):
+                callback.stop()
 
 
 def _log_lines(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jinja2 import TemplateError
+
 from kv_tasks.errors import DataError, ModelError
 
 IGNORED = -100
@@ -20,6 +22,7 @@ class Tokenizer(Protocol):
 
     chat_template: Any
     all_special_ids: list[int]
+    added_tokens_decoder: Mapping[int, Any]
 
     def __call__(self, text: str, **kwargs: Any) -> Any:
         """Encode a text."""
@@ -85,7 +88,7 @@ def encode(
 
     Raises:
         ModelError: the tokenizer has no chat template, or one that rewrites the prompt.
-        DataError: the row has no answer, no end of turn, or does not fit.
+        DataError: the row is no chat, has no answer or no end of turn, or does not fit.
     """
     messages = _messages(row, name)
     if not tokenizer.chat_template:
@@ -94,7 +97,7 @@ def encode(
             "chat_template.jinja beside its tokenizer"
         )
     options = dict(template_kwargs or {})
-    whole = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    whole = _rendered(tokenizer, messages, name, **options)
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = list(encoded["input_ids"])
     starts = [start for start, _ in encoded["offset_mapping"]]
@@ -102,9 +105,7 @@ def encode(
     for turn, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        prompt = tokenizer.apply_chat_template(
-            messages[:turn], tokenize=False, add_generation_prompt=True, **options
-        )
+        prompt = _rendered(tokenizer, messages[:turn], name, add_generation_prompt=True, **options)
         if not whole.startswith(prompt):
             raise ModelError(
                 f"{name}: the chat template renders the prompt differently once the answer "
@@ -123,14 +124,46 @@ def encode(
             f"{name}: {end} tokens, more than the limit of {max_length}; nothing is cut here: "
             "use a shorter haystack, or raise training.max_length if the model allows it"
         )
-    context_id = str(row.get("context_id", name))
-    return Row(tuple(ids[:end]), tuple(spans), context_id, name, row.get("depth"), row.get("kind"))
+    return Row(
+        tuple(ids[:end]), tuple(spans), context_of(row, name), name,
+        _depth(row, name), row.get("kind"),
+    )  # fmt: skip
+
+
+def context_of(row: Mapping[str, Any], name: str) -> str:
+    """Return what a row's haystack is known by: its ``context_id``, else the row's own name."""
+    given = row.get("context_id")
+    return name if given is None else str(given)
+
+
+def _depth(row: Mapping[str, Any], name: str) -> float | None:
+    depth = row.get("depth")
+    if depth is None:
+        return None
+    if isinstance(depth, bool) or not isinstance(depth, int | float) or not 0 <= depth <= 1:
+        raise DataError(f"{name}: depth {depth!r}; expected a number from 0 to 1, or none")
+    return float(depth)
+
+
+def _rendered(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], name: str, **options: Any
+) -> str:
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
+    except TemplateError as error:
+        raise DataError(f"{name}: the chat template refuses it: {error}") from error
 
 
 def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) < 2:
         raise DataError(f"{name}: 'messages' must list a question and its answer")
+    for message in messages:
+        texts = isinstance(message, Mapping) and (message.get("role"), message.get("content"))
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise DataError(
+                f"{name}: expected messages with 'role' and 'content', found {message!r:.80}"
+            )
     if messages[-1].get("role") != "assistant" or not messages[-1].get("content"):
         raise DataError(
             f"{name}: the last message must be the assistant's, with content; "
@@ -141,7 +174,9 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
 
 def _end_of_turn(tokenizer: Tokenizer, ids: list[int], start: int, name: str) -> int:
     """Return the index after the first special token from ``start`` on, the end of turn."""
-    special = set(tokenizer.all_special_ids)
+    # Named ones, such as eos, and those that a vocabulary marks, such as Gemma's <end_of_turn>.
+    added = tokenizer.added_tokens_decoder
+    special = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
     for index in range(start, len(ids)):
         if ids[index] in special:
             if index == start:

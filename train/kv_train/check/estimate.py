@@ -12,7 +12,7 @@ Norms, activation functions, embeddings and the optimizer are left out: below on
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kv_train.check.architecture import Architecture
+from kv_train.architecture import Architecture
 from kv_train.packing import Pack
 from kv_train.recipe import Lora, Recipe
 from kv_train.tokens import IGNORED

@@ -1,6 +1,5 @@
 """What can be wrong with a recipe, one line each; every check tells all that it finds."""
 
-import importlib.util
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from kv_tasks.errors import KVError
-from kv_train.adapter import MANIFEST
-from kv_train.check.architecture import Architecture
+from kv_train.adapter import MANIFEST, RECIPE
+from kv_train.architecture import Architecture
+from kv_train.building import missing_reporters
 from kv_train.check.machine import Place
+from kv_train.checkpoints import disk_needed
+from kv_train.precision import imitated
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe, load_recipe
 from kv_train.tokens import Row
@@ -142,13 +144,19 @@ def memory(recipe: Recipe, needed: int, here: Place) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def precision(recipe: Recipe) -> Iterator[Finding]:
+    """Find bf16 where the processor only imitates it."""
+    if imitated(recipe):
+        yield Finding(
+            "warning", "training.precision", "bf16, which this processor only imitates",
+            "set it to auto or fp32, many times faster here",
+        )  # fmt: skip
+
+
 def reporters(recipe: Recipe) -> Iterator[Finding]:
     """Find packages that are not installed."""
-    for name in recipe.report_to:
-        if importlib.util.find_spec(name) is None:
-            yield Finding(
-                "error", "report_to", f"{name} is not installed", f"run: pip install {name}"
-            )
+    for name in missing_reporters(recipe):
+        yield Finding("error", "report_to", f"{name} is not installed", f"run: pip install {name}")
 
 
 def output(recipe: Recipe) -> Iterator[Finding]:
@@ -175,7 +183,7 @@ def output(recipe: Recipe) -> Iterator[Finding]:
 
 def _recipe_of(out: Path) -> str | None:
     try:
-        return _settled(load_recipe(str(out / "recipe.yaml")))
+        return _settled(load_recipe(str(out / RECIPE)))
     except KVError:
         return None
 
@@ -189,7 +197,7 @@ def space(recipe: Recipe, trained: int) -> Iterator[Finding]:
     """Find disks too small for two checkpoints of ``trained`` weights and the adapter."""
     folder = recipe.folder.absolute()
     existing = next(parent for parent in folder.parents if parent.is_dir())
-    needed, free = trained * 4 * 7, shutil.disk_usage(existing).free
+    needed, free = disk_needed(trained), shutil.disk_usage(existing).free
     if free < needed:
         yield Finding(
             "error", "out", f"{existing} has {free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} needed",

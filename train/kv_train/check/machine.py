@@ -1,12 +1,12 @@
 """What this machine and well-known GPUs can compute and hold."""
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import torch
 
+from kv_train.building import use_all_cores
 from kv_train.check.probe import layer_speed
 from kv_train.packing import Pack
 from kv_train.recipe import Recipe
@@ -82,6 +82,5 @@ def _this_machine() -> tuple[str, int]:
     """Return a name and the memory that is free, in bytes; use as many cores as a training."""
     if torch.cuda.is_available():
         return f"here, {torch.cuda.get_device_name()}", torch.cuda.mem_get_info()[0]
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    use_all_cores()
     return f"here, CPU, {torch.get_num_threads()} threads", psutil.virtual_memory().available

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from kv_tasks.errors import ModelError
 from kv_tasks.paths import cache_folder
-from kv_train.check.architecture import Architecture, architecture, meta_model, refusal
+from kv_train.architecture import Architecture, architecture, meta_model, refusal
 from kv_train.check.findings import Finding
 from kv_train.models import DEMO, public_name, resolve_model
 from kv_train.recipe import Recipe
@@ -171,8 +171,7 @@ def _shapes(folder: Path | None, findings: list[Finding]) -> tuple[Any, Architec
         config = AutoConfig.from_pretrained(folder)
         model = meta_model(config)
         shapes = architecture(model)
-        # Experts choose by values, which a model without weights does not have.
-        refused = None if shapes.experts else refusal(model)
+        refused = refusal(model)
     except Exception as error:  # noqa: BLE001 - any code of any architecture
         found = f"{folder / 'config.json'}: {_reason(error)}"
         findings.append(Finding("unchecked", "architecture", found))

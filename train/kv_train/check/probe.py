@@ -13,8 +13,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from kv_train.architecture import architecture
 from kv_train.attention import NAME
-from kv_train.check.architecture import architecture
 from kv_train.check.estimate import training_flops
 from kv_train.packing import Collator, Pack
 from kv_train.precision import DTYPES

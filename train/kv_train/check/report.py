@@ -9,13 +9,13 @@ from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
 
+from kv_train.architecture import Architecture
 from kv_train.check import findings
-from kv_train.check.architecture import Architecture
 from kv_train.check.findings import Finding
 from kv_train.check.model import Model, look_up
 from kv_train.check.plan import Estimate, Plan, estimate_of, plan_of
 from kv_train.check.rows import Lengths, Piece, Rows, example, gather, lengths
-from kv_train.examples import generate, held_out
+from kv_train.examples import generate, held_out, held_out_names, row_names
 from kv_train.precision import settled
 from kv_train.recipe import Recipe
 
@@ -78,25 +78,29 @@ def check(recipe: Recipe, tokenizer: Path | None = None) -> Report:
 
 
 def _training_rows(recipe: Recipe, model: Model) -> Rows:
-    if model.folder is None:
-        for data in recipe.sections:
-            if data.file is None and data.tokens is not None:
-                unknown = f"windows of {data.tokens:,} tokens are filled by the model's tokenizer"
-                return Rows(
-                    (), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),)
-                )
+    tokens = _uncounted_window(recipe, model)
+    if tokens is not None:
+        unknown = f"windows of {tokens:,} tokens are filled by the model's tokenizer"
+        return Rows((), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),))
     rows = generate(recipe, model.folder or "")
-    source = "generated row" if recipe.file is None else f"{recipe.file}, line"
-    return gather(rows, recipe, model, key="data", source=source)
+    return gather(rows, recipe, model, key="data", names=row_names(recipe))
 
 
 def _held_out_rows(recipe: Recipe, model: Model) -> Rows:
-    file = recipe.evaluation.file
-    if file is None and recipe.data.tokens is not None and model.folder is None:
+    if recipe.evaluation.file is None and _uncounted_window(recipe, model):
         return Rows((), (), (), ())
     rows = held_out(recipe, model.folder or "")
-    source = "held-out row" if file is None else f"{file}, line"
-    return gather(rows, recipe, model, key="evaluation", source=source)
+    return gather(rows, recipe, model, key="evaluation", names=held_out_names(recipe))
+
+
+def _uncounted_window(recipe: Recipe, model: Model) -> int | None:
+    """Return the tokens of a window that only the model's tokenizer could fill, if it is missing.
+
+    A file's section generates held-out prompts by its other keys.
+    """
+    if model.folder is not None:
+        return None
+    return next((data.tokens for data in recipe.sections if data.tokens is not None), None)
 
 
 def _findings(
@@ -112,6 +116,7 @@ def _findings(
         yield from findings.steps(recipe, plan.packs, plan.steps, plan.warmup_steps)
         yield from findings.sharing(recipe, train.contexts)
     yield from findings.evaluation(recipe, held.count)
+    yield from findings.precision(recipe)
     yield from findings.reporters(recipe)
     yield from findings.output(recipe)
 

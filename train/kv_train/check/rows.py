@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from jinja2 import TemplateError
-
 from kv_tasks.errors import KVError
 from kv_train.check.findings import Finding
 from kv_train.check.model import Model
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
-from kv_train.tokens import Row, Tokenizer, encode
+from kv_train.tokens import Row, Tokenizer, context_of, encode
 
 # Failing rows that are listed one by one.
 LISTED = 5
@@ -54,7 +52,12 @@ class Rows:
 
 
 def gather(
-    rows: Iterable[Mapping[str, Any]], recipe: Recipe, model: Model, *, key: str, source: str
+    rows: Iterable[Mapping[str, Any]],
+    recipe: Recipe,
+    model: Model,
+    *,
+    key: str,
+    names: Iterable[str],
 ) -> Rows:
     """Read and encode rows.
 
@@ -63,18 +66,15 @@ def gather(
         recipe: how they are encoded and packed.
         model: whose tokenizer encodes them, if it has one.
         key: of the recipe, for what is wrong with all of them.
-        source: what a row is called, before its number.
+        names: what each row is called; as many as there are rows, or more.
     """
     read, findings = _read(rows, key)
-    names = [f"{source} {number}" for number in range(1, len(read) + 1)]
-    ids = [row.get("context_id", name) for name, row in zip(names, read, strict=True)]
+    named = list(zip(read, names, strict=False))
+    ids = [context_of(row, name) for row, name in named]
     made: list[Row | Finding] = []
     if model.tokenizer is not None:
         options = recipe.data.chat_template_kwargs
-        made = [
-            _encode(model.tokenizer, row, name, options)
-            for name, row in zip(names, read, strict=True)
-        ]
+        made = [_encode(model.tokenizer, row, name, options) for row, name in named]
     failures = [one for one in made if isinstance(one, Finding)]
     findings += failures[:LISTED]
     if len(failures) > LISTED:
@@ -108,10 +108,6 @@ def _encode(
         return encode(tokenizer, row, name=name, max_length=_ANY_LENGTH, template_kwargs=options)
     except KVError as error:
         return Finding("error", name, str(error).removeprefix(f"{name}: "))
-    except TemplateError as error:
-        return Finding("error", name, f"the chat template refuses it: {error}")
-    except (AttributeError, KeyError, TypeError) as error:
-        return Finding("error", name, f"no chat messages with role and content ({error!r})")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import tiktoken
 from pydantic import Field, ValidationError, model_validator
 
 from kv_tasks.errors import DataError, RecipeError
-from kv_train.examples import generate
+from kv_train.examples import generate, row_names
 from kv_train.recipe import OpenAI, Recipe, Section
 
 # Fewer examples make no job (the provider's guide to supervised fine-tuning).
@@ -184,9 +184,9 @@ def _section(recipe: Recipe) -> OpenAI:
 
 def _named_rows(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows as they are sent, each with its place for messages."""
-    source = f"{recipe.file}, line" if recipe.file else f"{recipe.name}, generated row"
-    for line, row in enumerate(generate(recipe, recipe.model, form="openai"), start=1):
-        yield f"{source} {line}", {key: row[key] for key in row if key not in _PLACE}
+    rows = generate(recipe, recipe.model, form="openai")
+    for row, name in zip(rows, row_names(recipe), strict=True):
+        yield name, {key: row[key] for key in row if key not in _PLACE}
 
 
 def _checked(name: str, row: dict[str, Any]) -> tuple[Message, ...]:
