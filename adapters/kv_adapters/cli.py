@@ -1,8 +1,9 @@
 """``kv-adapters``: verify, serve, evaluate, compare and report adapters."""
 
+import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,16 @@ app = console.program("Evaluate LoRA adapters beside their base model, and say w
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("card")(card_command)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object, such as {{...}}")
+    return found
 
 
 @app.command()
@@ -66,6 +77,15 @@ def evaluate(
     chat_template: Annotated[
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
+    chat_template_args: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            parser=_json_object,
+            metavar="JSON",
+            help="What the chat template is called with, as JSON, such as "
+            "'{\"enable_thinking\": false}'. [default: as the adapters were trained]",
+        ),
+    ] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Context in tokens.")] = None,
     too_long: Annotated[
         Literal["error", "skip"],
@@ -97,6 +117,7 @@ def evaluate(
         limit=limit,
         backend=backend,
         chat_template=chat_template,
+        chat_template_args=chat_template_args,
         max_length=max_length,
         too_long=too_long,
         seed=seed,

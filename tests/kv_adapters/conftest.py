@@ -85,27 +85,9 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def served_base(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Path:
-    """A random Llama of two layers, its heads wide enough for vLLM's attention on a CPU."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=128,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        eos_token_id=tiny_tokenizer.eos_token_id,
-        pad_token_id=tiny_tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("live") / "base"
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+def served_base(tmp_path_factory: pytest.TempPathFactory, make_llama: Callable[..., Path]) -> Path:
+    """A model whose heads are wide enough for vLLM's attention on a CPU."""
+    return make_llama(tmp_path_factory.mktemp("live") / "base", width=128)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ To add one, write ``backends/NAME.py`` with a function ``open_backend(settings) 
 add NAME to :data:`BackendName`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -26,6 +26,7 @@ class Settings:
         seed: of the engine.
         url: of a server.
         tensor_parallel: GPUs that share the model.
+        chat_template_args: what the chat template is called with.
     """
 
     base: Path
@@ -36,6 +37,7 @@ class Settings:
     seed: int = 0
     url: str | None = None
     tensor_parallel: int = 1
+    chat_template_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

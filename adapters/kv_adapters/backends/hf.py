@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kv_adapters.backends import Settings
+from kv_adapters.chat_template import templated
 from kv_adapters.evaluation.answers import recorded
 
 
@@ -33,7 +34,7 @@ class HfBackend:
                 self._peft = PeftModel.from_pretrained(model, path, adapter_name=name)
             else:
                 self._peft.load_adapter(path, adapter_name=name)
-        self.lm = recorded(HFLM)(
+        self.lm = recorded(templated(HFLM, settings.chat_template_args))(
             pretrained=(self._peft or model).eval(),
             tokenizer=AutoTokenizer.from_pretrained(settings.base),
             max_length=settings.max_length,

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from kv_adapters.backends import Settings
+from kv_adapters.chat_template import templated
 from kv_adapters.evaluation.answers import recorded
 from kv_tasks.errors import ServiceError, UsageError
 
@@ -52,7 +53,8 @@ class ServerBackend:
             "num_concurrent": CONCURRENT,
             "seed": settings.seed,
         }
-        self.lm = recorded(_as_in_an_engine(LocalCompletionsAPI))(**self._arguments)
+        harness_class = templated(LocalCompletionsAPI, settings.chat_template_args)
+        self.lm = recorded(_as_in_an_engine(harness_class))(**self._arguments)
         # Of the server, in tokens; it may be shorter than the model's.
         self.context = self._arguments["max_length"] - 1
         served = [self._check(adapter.name) for adapter in settings.adapters]

@@ -11,6 +11,7 @@ from typing import Any
 
 from kv_adapters import engine_lifetime
 from kv_adapters.backends import Settings
+from kv_adapters.chat_template import templated
 from kv_adapters.engine_settings import (
     CPU_WHEEL,
     distribution,
@@ -35,7 +36,8 @@ class VllmBackend:
         os.environ.update(environment())
         engine_lifetime.mark()
         part = PART_ON_GPU if gpu() else None
-        harness_lm = recorded(prefix_ordered(_harness_class()), part=part)
+        harness_class = templated(_harness_class(), settings.chat_template_args)
+        harness_lm = recorded(prefix_ordered(harness_class), part=part)
         self._settings = settings
         self._arguments: dict[str, Any] = {
             "pretrained": str(settings.base),

@@ -25,6 +25,12 @@ def evaluate(request: Request) -> list[Outcome]:
         raise UsageError(
             f"--tokenizer: --backend {request.backend} counts with the base model's; leave it out"
         )
+    if request.url and request.backend not in ("server", "openai"):
+        raise UsageError(
+            f"--url {request.url}: --backend {request.backend} asks no server; add --backend server"
+        )
+    if request.chat_template_args and request.backend == "openai":
+        raise UsageError("--chat-template-args: a chat service calls its template itself")
     if not request.tasks:
         raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")
     models = find_models(request.base, request.adapters, request.backend)

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kv_adapters.backends import BackendName
+from kv_adapters.chat_template import arguments_of
 from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.task_names import config_checksum, single_protocol
@@ -42,6 +43,8 @@ class Request:
         backend: who computes.
         chat_template: ``auto`` follows the protocols: on for this project's tasks where the
             tokenizer has a template, off for the harness's own.
+        chat_template_args: what the template is called with, None for what the adapters were
+            trained with.
         max_length: context in tokens, None for the model's own.
         too_long: whether a prompt that does not fit is an error, or left out and counted; tasks
             of the harness's own know only the error.
@@ -61,6 +64,7 @@ class Request:
     limit: int | None = None
     backend: BackendName = "vllm"
     chat_template: ChatTemplate = "auto"
+    chat_template_args: Mapping[str, Any] | None = None
     max_length: int | None = None
     too_long: TooLong = "error"
     seed: int = 1234
@@ -90,11 +94,14 @@ class Unit:
     too_long: TooLong
     seed: int
     versions: tuple[str, ...]
+    chat_template_args: str | None = None
 
     @property
     def digest(self) -> str:
         """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
         inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
+        if self.chat_template_args is None:
+            del inputs["chat_template_args"]  # as for results of before there were any
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def journal(self, out: Path) -> Path:
@@ -105,6 +112,7 @@ class Unit:
 def plan(request: Request, models: Models) -> list[Unit]:
     """Return the units model by model, base first, so that adapters switch seldom."""
     versions = tuple(_versions(request.backend))
+    template = arguments_of(list(models.adapters), request.chat_template_args)
     return [
         Unit(
             label=adapter.name if adapter else "base",
@@ -123,6 +131,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             too_long=request.too_long,
             seed=request.seed,
             versions=versions,
+            chat_template_args=json.dumps(template, sort_keys=True) if template else None,
         )
         for adapter in [None, *models.adapters]
         for task in single_protocol(request.tasks)

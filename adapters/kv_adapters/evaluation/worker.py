@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import Backend, Settings, open_backend
+from kv_adapters.chat_template import arguments_of
 from kv_adapters.evaluation.earlier import finished
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
@@ -97,6 +98,7 @@ def settings_of(request: Request, models: Models) -> Settings:
         seed=request.seed,
         url=request.url,
         tensor_parallel=request.tensor_parallel,
+        chat_template_args=arguments_of(list(models.adapters), request.chat_template_args),
     )
 
 

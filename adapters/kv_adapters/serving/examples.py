@@ -8,6 +8,7 @@ from kv_adapters.serving.guard import KEY
 from kv_adapters.serving.plan import Server
 from kv_tasks import console, registration
 from kv_tasks.paths import task_configs
+from kv_train.adapter import chat_template_kwargs
 
 TASK = "kv_simple_16dicts"
 
@@ -48,6 +49,7 @@ def lm_eval_line(server: Server, context: int) -> str:
     The context is stated since the harness would otherwise cut prompts at 2,047 tokens, without
     a word.
     """
+    kind = "local-completions"
     arguments = {
         "base_url": f"{server.url}/v1/completions",
         "model": server.models[:2][-1],
@@ -56,7 +58,12 @@ def lm_eval_line(server: Server, context: int) -> str:
         "max_length": context,
         "num_concurrent": 8,
     }
-    words = ["lm_eval", "--model", "local-completions", "--model_args", _model_args(arguments)]
+    if any(map(chat_template_kwargs, server.adapters.values())):
+        # The harness would call the template without them; the server does not.
+        kind = "local-chat-completions"
+        arguments["base_url"] = f"{server.url}/v1/chat/completions"
+        del arguments["tokenizer"], arguments["tokenizer_backend"]
+    words = ["lm_eval", "--model", kind, "--model_args", _model_args(arguments)]
     words += ["--tasks", TASK, "--limit", "10"]
     if _has_chat_template(server.base):
         words.append("--apply_chat_template")

@@ -1,7 +1,7 @@
 """Serve a base model and its adapters by name: vLLM's own OpenAI-compatible server.
 
-``serve_plan`` decides what, where and to whom; here that becomes a command; ``serve_process``
-runs it, ``serve_guard`` asks for the key, ``serve_examples`` says how to ask the server.
+``plan`` decides what, where and to whom; here that becomes a command; ``process`` runs it,
+``guard`` asks for the key, ``examples`` says how to ask the server.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kv_adapters import engine_lifetime
+from kv_adapters.chat_template import arguments_of
 from kv_adapters.engine_settings import engine_arguments, environment
 from kv_adapters.serving.examples import print_examples
 from kv_adapters.serving.guard import KEY, KeyGuard
@@ -20,6 +21,7 @@ from kv_tasks import console
 
 # The rank that vLLM takes when nobody says: enough for most adapters that a client may load.
 RUNTIME_RANK = 16
+TEMPLATE_FLAG = "--default-chat-template-kwargs"
 
 
 def serve(request: ServeRequest) -> None:
@@ -61,6 +63,9 @@ def command(server: Server, request: ServeRequest) -> list[str]:
         for name, folder in server.adapters.items()
     ]
     settings = where | engine | {"lora_modules": modules or None}
+    if not any(flag.startswith(TEMPLATE_FLAG) for flag in request.vllm_flags):
+        template = arguments_of(folders, flag=f"-- {TEMPLATE_FLAG}")
+        settings["default_chat_template_kwargs"] = json.dumps(template) if template else None
     return [*started, *as_flags(settings), *request.vllm_flags]
 
 

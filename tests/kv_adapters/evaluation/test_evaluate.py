@@ -250,3 +250,48 @@ def test_an_adapter_that_changes_meanwhile_is_not_evaluated(
     assert base.status == "done"
     assert (adapted.status, adapted.results) == ("failed", None)
     assert "changed since the evaluation began" in adapted.reason
+
+
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+def prompt(folder: Path) -> str:
+    return str(samples(folder)[0]["arguments"]["gen_args_0"]["arg_0"])
+
+
+def test_prompts_are_rendered_as_the_adapters_were_trained_unless_the_user_says_otherwise(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "chat_template.jinja").write_text(THINKING)
+    told = shutil.copytree(tiny_adapter, tmp_path / "told")
+    recipe = (told / "recipe.yaml").read_text()
+    assert "chat_template_kwargs: {}" in recipe
+    recipe = recipe.replace("template_kwargs: {}", "template_kwargs: {enable_thinking: false}")
+    (told / "recipe.yaml").write_text(recipe)
+    (told / "manifest.json").unlink()
+    evaluate(request_(base, tmp_path / "out", told))
+    for label in ("base", "told"):
+        assert prompt(tmp_path / "out" / label).endswith("<think>\n\n</think>\n\n")
+        (found,) = results(tmp_path / "out" / label)
+        assert found["kv_adapters"]["chat_template_args"] == '{"enable_thinking": false}'
+    evaluate(request_(base, tmp_path / "other", told, chat_template_args={}))
+    assert prompt(tmp_path / "other" / "told").endswith("assistant\n")
+    models = find_models(str(base), [told, tiny_adapter], "hf")
+    with pytest.raises(UsageError, match="trained with different arguments of the chat template"):
+        plan(request_(base, tmp_path / "out"), models)
+
+
+def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--url http://x: --backend hf asks no server"):
+        evaluate(request_(tiny_base, tmp_path, url="http://x"))
+    with pytest.raises(UsageError, match="--chat-template-args: a chat service"):
+        evaluate(request_(tiny_base, tmp_path, backend="openai", chat_template_args={"a": 1}))
+    asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*asked, "--chat-template-args", "[1]"])
+    assert done.exit_code == 2
+    assert "no JSON object" in done.output

@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -63,27 +63,13 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: Any) -> Path:
+def models(tmp_path_factory: pytest.TempPathFactory, make_llama: Callable[..., Path]) -> Path:
     """A random Llama whose heads vLLM can compute on a CPU, and two random adapters of it."""
-    import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("served")
-    config = LlamaConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=128,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        eos_token_id=tiny_tokenizer.eos_token_id,
-        pad_token_id=tiny_tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder / "tiny")
-    tiny_tokenizer.save_pretrained(folder / "tiny")
+    make_llama(folder / "tiny", width=128)
     for name, rank, modules in (("one", 4, ["q_proj", "v_proj"]), ("two", 16, ["down_proj"])):
         lora = LoraConfig(
             r=rank, lora_alpha=8 * rank, target_modules=modules, init_lora_weights=False
