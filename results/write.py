@@ -2,8 +2,8 @@
 
     python results/write.py          # or: make results
 
-Nothing here is typed in by hand but what a condition is (conditions.yaml): every number is computed
-from the harness's own files by ``kv_adapters.comparison``.
+What a condition is, and what was found, is written by hand (conditions.yaml); tables and figures are
+computed from the harness's own files by ``kv_adapters.comparison``.
 """
 
 import re
