@@ -35,21 +35,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def check_out(target: Path, *, folder: bool = False) -> None:
-    """Say before the work is done that nothing can be written at ``--out``.
+def check_out(target: Path, *, flag: str = "--out", folder: bool = False) -> None:
+    """Say before the work is done that its result could not be written.
 
     Args:
-        target: what the command writes.
+        target: what the command writes; nothing is left of the trial.
+        flag: that named it, for the message.
         folder: whether that is a folder, which may be there.
 
     Raises:
-        UsageError: when there is a folder in a file's place, or a file in a folder's.
+        UsageError: when there is a folder in a file's place, or a file in a folder's, or nothing
+            can be written there.
     """
-    if not folder and target.is_dir():
-        raise UsageError(f"--out {target}: is a folder; name a file")
-    for parent in ([target] if folder else []) + list(target.parents):
-        if parent.exists() and not parent.is_dir():
-            raise UsageError(f"--out {target}: {parent} is a file; name a path in a folder")
+    whole = target.absolute()
+    try:
+        if not folder and whole.is_dir():
+            raise UsageError(f"{flag} {target}: is a folder; name a file")
+        there = next(p for p in (*([whole] if folder else []), *whole.parents) if p.exists())
+        if not there.is_dir():
+            raise UsageError(f"{flag} {target}: {there} is a file; name a path in a folder")
+        # Not os.access: to root everything looks writable.
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise UsageError(f"{flag} {target}: cannot be written ({error.strerror})") from error
 
 
 def read_text(file: Path, option: str) -> str:

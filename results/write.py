@@ -2,8 +2,8 @@
 
     python results/write.py          # or: make results
 
-What a condition is, and what was found, is written by hand (conditions.yaml); tables and figures are
-computed from the harness's own files by ``kv_adapters.comparison``.
+What a condition is, and what was found, is written by hand (conditions.yaml); tables and figures
+are computed from the harness's own files by ``kv_adapters.comparison``.
 """
 
 import re

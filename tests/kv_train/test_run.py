@@ -360,6 +360,15 @@ def test_a_base_that_is_not_there_is_named(tmp_path: Path) -> None:
         resolve_model(str(tmp_path))
 
 
+@pytest.mark.parametrize("model", ["smollm2-135m", "."])
+def test_a_revision_of_what_is_not_on_the_hub_is_refused(
+    tiny_recipe: Path, tmp_path: Path, model: str
+) -> None:
+    recipe = load_recipe(str(tiny_recipe), [f"model={model}", "revision=v2"])
+    with pytest.raises(ModelError, match="revision 'v2': .* has none, not being on the hub"):
+        run(recipe, tmp_path / "out")
+
+
 def test_rows_beyond_the_models_context_are_refused(tiny_recipe: Path, tmp_path: Path) -> None:
     recipe = load_recipe(str(tiny_recipe), ["data.dictionaries=80"])
     with pytest.raises(DataError, match="more than the 2048 of"):

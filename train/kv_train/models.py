@@ -81,6 +81,16 @@ def public_name(name: str) -> str | None:
     return None if Path(name).expanduser().exists() else name
 
 
+def check_revision(name: str, revision: str | None) -> None:
+    """Refuse a revision that would be recorded and never used.
+
+    Raises:
+        ModelError: the model is not on the hub.
+    """
+    if revision is not None and public_name(name) != name:
+        raise ModelError(f"revision {revision!r}: {name} has none, not being on the hub; remove it")
+
+
 def resolved_revision(folder: Path) -> str | None:
     """Return the commit of a model in the hub's cache, None for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None

@@ -24,6 +24,7 @@ from kv_train.checkpoints import disk_needed, last_complete
 from kv_train.examples import generate, held_out
 from kv_train.models import (
     base_checksum,
+    check_revision,
     public_name,
     resolve_model,
     resolved_revision,
@@ -52,6 +53,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
         RunError: ``out`` holds something else, or ``<out>.partial`` belongs to another run.
         ModelError, DataError: the model cannot be trained, or a row does not fit.
     """
+    check_revision(recipe.model, recipe.revision)
     warn_of_imitation(recipe)
     recipe = settled(recipe)
     transformers_logging.disable_progress_bar()

@@ -5,6 +5,8 @@ and serves the base model's answers. So every tensor is matched to the base by i
 and shape here. Only files are read: no model is loaded, no pickle is opened.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,9 @@ def file_checks(adapter: Path, base: Path) -> list[Check]:
     for step in steps:
         try:
             checks += step(adapter, base)
-        except (KVError, OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        except (
+            KVError, OSError, ValueError, LookupError, TypeError, SafetensorError, re.error,
+        ) as error:  # fmt: skip
             name = step.__name__.removeprefix("_")
             found = str(error) or type(error).__name__
             checks.append(Check(name, "failed", "readable", found, "copy or train it again"))
@@ -113,37 +117,76 @@ def _options(adapter: Path, _: Path) -> Iterator[Check]:
 
 
 def _targets(adapter: Path, base: Path) -> Iterator[Check]:
-    modules = _base_shapes(base)
-    unmatched, misshapen = [], []
+    modules, config = _base_shapes(base), read_config(adapter)
     shapes = tensor_shapes(adapter / WEIGHTS)
+    halves = defaultdict(set)
+    unmatched, misshapen = [], []
     for name, shape in shapes.items():
-        module, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
-        wanted = modules.get(module) if name.startswith(PREFIX) else None
-        if wanted is None:
+        module, part = _module_and_part(name)
+        if not name.startswith(PREFIX) or module not in modules:
             unmatched.append(name)
-        # A is (rank, in), B is (out, rank), the base weight (out, in).
-        elif (shape[1] != wanted[1]) if part.startswith("A") else (shape[0] != wanted[0]):
-            misshapen.append(f"{name} {tuple(shape)}")
-    wrong = unmatched + misshapen
+            continue
+        halves[module].add(part)
+        (outputs, inputs), rank = modules[module], _rank_of(module, config)
+        wanted = {"A": [rank, inputs], "B": [outputs, rank]}.get(part)
+        if shape != wanted:
+            misshapen.append(f"{name} {tuple(shape)} in place of {tuple(wanted or ())}")
+    alone = [
+        f"{module} without its other half" for module, parts in halves.items() if len(parts) < 2
+    ]
+    wrong = unmatched + misshapen + alone
     yield judged(
         "targets", bool(shapes) and not wrong,
-        f"every tensor named and shaped after a module of {base.name}",
+        f"every tensor named and shaped after a module of {base.name}, and of the config's rank",
         f"{len(wrong)} of {len(shapes)} not, such as {wrong[0]}" if wrong
         else f"{len(shapes)} matched" if shapes else "no tensors",
         "vLLM would load this and serve the base model's answers: train on this base, or "
-        f"rename the tensors to {PREFIX}<module>.lora_A.weight",
+        f"rename the tensors to {PREFIX}<module>.lora_A.weight" if unmatched or not shapes else
+        f"weights and {CONFIG} are not of one training on this base: copy the folder anew, or "
+        "train on this base",
     )  # fmt: skip
+
+
+def _module_and_part(name: str) -> tuple[str, str]:
+    """Return a tensor's module, as the base names it, and "A" or "B"."""
+    module, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
+    return module, part.removesuffix(".weight")
+
+
+def _rank_of(module: str, config: Mapping[str, Any]) -> int:
+    """Return the rank that the config gives a module."""
+    ranks = config.get("rank_pattern") or {}
+    if ranks:
+        # PEFT takes seconds to import, and few adapters have such patterns.
+        from peft.utils.other import get_pattern_key
+
+        return int(ranks.get(get_pattern_key(list(ranks), module), config["r"]))
+    return int(config["r"])
 
 
 def _effect(adapter: Path, _: Path) -> Iterator[Check]:
     from safetensors import safe_open
 
+    live: dict[str, set[str]] = defaultdict(set)
+    broken, modules = [], set()
     with safe_open(adapter / WEIGHTS, framework="pt") as weights:
-        seconds = [name for name in weights.keys() if ".lora_B" in name]  # noqa: SIM118
-        live = sum(bool(weights.get_tensor(name).any()) for name in seconds)
+        for name in weights.keys():  # noqa: SIM118
+            # As float, since not every short type can be asked.
+            tensor = weights.get_tensor(name).float()
+            module, part = _module_and_part(name)
+            modules.add(module)
+            if not tensor.isfinite().all():
+                broken.append(name)
+            if tensor.any():
+                live[module].add(part)
+    count = sum(parts >= {"A", "B"} for parts in live.values())
     yield judged(
-        "effect", live > 0, "some B matrix that is not zero", f"{live} of {len(seconds)}",
-        "an adapter whose B is zero changes nothing: it was saved before training",
+        "effect", count > 0 and not broken,
+        "finite numbers, and some module whose A and B are not zero",
+        f"NaN or infinity in {len(broken)} tensors, such as {broken[0]}" if broken
+        else f"{count} of {len(modules)}",
+        "the training diverged: train again, at a lower rate" if broken
+        else "an adapter whose A or B is zero changes nothing: it was saved before training",
     )  # fmt: skip
 
 

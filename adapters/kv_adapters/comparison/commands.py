@@ -37,14 +37,19 @@ def compare_command(
         from kv_adapters.comparison.verdict import exit_code, judge
     from kv_adapters.comparison.gate import load_gate
     from kv_adapters.comparison.runs import load_runs
-    from kv_tasks.files import write_text
+    from kv_tasks.files import check_out, write_text
 
+    for flag, file in (("--json", json_file), ("--markdown", markdown_file)):
+        if file:
+            check_out(file, flag=flag)
     gate = load_gate(gate_file) if gate_file else None
     reference, *others = load_runs([base, *runs])
     verdicts = judge(reference, others, gate)
+    for line in dict.fromkeys(line for verdict in verdicts for line in verdict.doubts):
+        console.warn(line)
     for verdict in verdicts:
         console.out.print(screen(verdict, width=console.out.width))
-        for line in remarks(verdict):
+        for line in remarks(verdict, shortened=True):
             console.out.print(line, markup=False)
         for line in verdict.warnings:
             console.warn(f"not compared: {line}")

@@ -16,6 +16,7 @@ from kv_adapters.comparison.pairing import Pair, Pairing, Unmatched, pair
 from kv_adapters.comparison.power import questions_needed
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.statistics import Difference, paired_difference
+from kv_adapters.comparison.unread import unread
 from kv_tasks.errors import RunError
 
 Kind = Literal["superiority", "non-inferiority"]
@@ -32,11 +33,14 @@ class Comparison:
         metric: what was scored.
         kind: how it is judged.
         margin: of non-inferiority, as a share of 1; None for superiority.
+        decides: whether the gate counts it; a gated group's tasks do with an entry of their own.
         difference: numbers and interval.
         p_adjusted: p-value after Holm's correction in its family; None for non-inferiority.
         outcome: what they mean.
         note: why the outcome is what it is, where that is not plain.
-        needed: questions that would settle an inconclusive row with 80 % power.
+        needed: of an inconclusive row: questions that would show the change that was seen, or pass
+            the margin if nothing was lost, with 80 % power.
+        unread: how many answers could not be read, where that clearly changed.
         pairs: the documents behind them.
         lost: what did not join, and why; empty when everything did.
     """
@@ -47,11 +51,13 @@ class Comparison:
     metric: str
     kind: Kind
     margin: float | None
+    decides: bool
     difference: Difference
     p_adjusted: float | None
     outcome: Outcome
     note: str
     needed: int | None
+    unread: str
     pairs: tuple[Pair, ...]
     lost: tuple[Unmatched, ...]
 
@@ -91,7 +97,9 @@ def compare(
             apart[name] = str(error)
     if not joined:
         raise RunError("; ".join(apart.values()))
-    return judged(list(_rows(base, other, joined, gate or Gate()))), apart
+    gate = gate or Gate()
+    rows = judged(list(_rows(base, other, joined, gate)))
+    return [replace(row, decides=_decides(row, rows, gate)) for row in rows], apart
 
 
 def judged(rows: Sequence[Comparison]) -> list[Comparison]:
@@ -125,6 +133,9 @@ def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> I
             continue
         grouped.update(members)
         yield _row((group, None), base, other, {name: joined[name] for name in members}, gate)
+        for inner in _gated_within(group, base, gate):
+            if below := {name: joined[name] for name in base.groups[inner] if name in joined}:
+                yield _row((inner, group), base, other, below, gate)
         for member in members:
             yield _row((member, group), base, other, {member: joined[member]}, gate)
     for name in joined:
@@ -137,8 +148,25 @@ def _mixed(group: str, run: Run, gate: Gate) -> bool:
     if gate.margin_of(group) is not None:
         return False
     leaves = set(run.groups[group])
-    inner = [name for name, below in run.groups.items() if set(below) < leaves]
+    inner = [n for n, below in run.groups.items() if n != group and set(below) <= leaves]
     return any(gate.margin_of(name) is not None for name in (*leaves, *inner))
+
+
+def _gated_within(group: str, run: Run, gate: Gate) -> list[str]:
+    """Name the groups within a gated one that the gate names as well."""
+    leaves = set(run.groups[group])
+    inner = [name for name in gate.tasks if name in run.groups and name != group]
+    return [name for name in inner if set(run.groups[name]) <= leaves]
+
+
+def _decides(row: Comparison, rows: Sequence[Comparison], gate: Gate) -> bool:
+    """Whether the gate counts a row: by its own entry, not by one that another row stands for."""
+    if row.margin is None or row.member_of is None:
+        return row.margin is not None
+    entry = gate.gated_by(row.name)
+    beside = {other.name for other in rows if other.member_of == row.member_of}
+    own = entry is not None and entry != gate.gated_by(row.member_of)
+    return own and (entry == row.name or entry not in beside)
 
 
 def _row(
@@ -161,6 +189,7 @@ def _row(
         metric=", ".join(dict.fromkeys(base.tasks[task].metric for task in joined)),
         kind="superiority" if margin is None else "non-inferiority",
         margin=margin,
+        decides=False,
         difference=paired_difference(
             [found.base.score for found in pairs],
             [found.other.score for found in pairs],
@@ -170,6 +199,7 @@ def _row(
         outcome="inconclusive",
         note="",
         needed=None,
+        unread=unread(pairs),
         pairs=pairs,
         lost=tuple(lost for pairing in joined.values() for lost in pairing.unmatched),
     )

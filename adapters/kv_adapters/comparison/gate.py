@@ -8,8 +8,8 @@ A file changes the defaults::
       gsm8k: 0.02
 
 A name stands for itself and for all that begin with it and an underscore, as a group's parts do;
-the longest that fits counts. A gated task that only one run has, or that a file names and none
-has, is no evidence.
+the longest that fits counts. A task of a gated group that has an entry of its own counts beside the
+group. A gated task that only one run has, or that a file names and none has, is no evidence.
 
 Non-inferiority is passed when the whole 95 % interval of the difference lies above minus the
 margin (a one-sided test at 2.5 %), failed when it lies below it, and inconclusive otherwise: that
@@ -20,7 +20,7 @@ nothing cannot lose, so it is no evidence either.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,8 @@ from kv_tasks.errors import UsageError
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
 LEVEL = 0.05
+# Strict: YAML's true is not 1.
+Margin = Annotated[float, Field(gt=0, lt=1, strict=True, allow_inf_nan=False)]
 
 
 class Gate(BaseModel):
@@ -39,8 +41,8 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    margin: float = Field(default=0.01, gt=0, lt=1)
-    tasks: Mapping[str, float | None] = Field(default_factory=lambda: dict.fromkeys(GENERAL))
+    margin: Margin = 0.01
+    tasks: Mapping[str, Margin | None] = Field(default_factory=lambda: dict.fromkeys(GENERAL))
 
     def margin_of(self, name: str) -> float | None:
         """Return a task's margin, None if it is not gated."""

@@ -17,6 +17,7 @@ from kv_tasks.errors import MetricError, RunError
 # Of a model's arguments, those that say which it is.
 _NAMING = ("pretrained", "revision", "peft", "delta", "lora_local_path", "adapter", "model")
 _RECORDED = ("base_sha256", "adapter_sha256")
+_ADAPTERS = ("adapter_sha256", "peft", "delta", "lora_local_path", "adapter")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Run:
     """One model's results: tasks, groups of them, and where they came from.
 
     ``without_samples`` names the tasks whose newest results came without scores by document,
-    ``unfit`` those that have none from 0 to 1, with the reason.
+    ``unfit`` those that have none from 0 to 1, with the reason. ``base_sha256`` and ``adapter`` say
+    whose they are, where the results do; the latter a checksum, or what lm_eval was given.
     """
 
     label: str
@@ -34,6 +36,8 @@ class Run:
     provenance: Mapping[str, str]
     without_samples: tuple[str, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
+    base_sha256: str | None = None
+    adapter: str | None = None
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -83,6 +87,7 @@ def load_run(folder: Path) -> Run:
         groups |= _groups(results)
     counting = {date: evaluations[date] for date in sorted({newest[name] for name in tasks})}
     _refuse_several_models(place, counting)
+    model = dict(_model(next(iter(counting.values()))))
     return Run(
         label=folder.absolute().name,
         folder=place,
@@ -91,6 +96,8 @@ def load_run(folder: Path) -> Run:
         provenance=provenance(counting),
         without_samples=tuple(name for name in newest if name not in {*tasks, *unfit}),
         unfit=unfit,
+        base_sha256=model.get("base_sha256"),
+        adapter=next((model[name] for name in _ADAPTERS if name in model), None),
     )
 
 
@@ -102,24 +109,26 @@ def _refuse_several_models(place: Path, evaluations: Mapping[str, Mapping[str, A
     """
     found = {_model(results): date for date, results in evaluations.items()}
     if len(found) > 1:
-        each = "; ".join(f"{date}: {', '.join(model) or 'none'}" for model, date in found.items())
+        each = "; ".join(
+            f"{date}: {', '.join(map('='.join, model)) or 'none'}" for model, date in found.items()
+        )
         raise RunError(
             f"{place}: results of several models ({each}); delete what is "
             "out of date, or evaluate each into a folder of its own"
         )
 
 
-def _model(results: Mapping[str, Any]) -> tuple[str, ...]:
+def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what a model is known by: checksums where our own record has them, or arguments."""
     record = results.get("kv_adapters")
     record = record if isinstance(record, Mapping) else {}
-    if sums := tuple(f"{name}={record[name]}" for name in _RECORDED if record.get(name)):
+    if sums := tuple((name, str(record[name])) for name in _RECORDED if record.get(name)):
         return sums
     given = results["config"].get("model_args")
     if isinstance(given, str):
         given = dict(part.partition("=")[::2] for part in given.split(","))
     given = given if isinstance(given, Mapping) else {}
-    return tuple(f"{name}={given[name]}" for name in _NAMING if given.get(name))
+    return tuple((name, str(given[name])) for name in _NAMING if given.get(name))
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

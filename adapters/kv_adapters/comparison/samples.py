@@ -18,8 +18,8 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 }
 
 
-# What guessing scores where one of several choices is written out.
-WRITTEN_CHOICES: Mapping[str, float] = {"mmlu_": 0.25}
+# What guessing scores where one of several choices is written out; the longest that fits counts.
+WRITTEN_CHOICES: Mapping[str, float] = {"mmlu_": 0.25, "mmlu_pro_": 0.1, "mmlu_prox_": 0.1}
 N = TypeVar("N", int, float)
 
 
@@ -220,7 +220,8 @@ def _chance(task: str, responses: Sequence[Any]) -> float:
     if len(responses) > 1:
         return 1 / len(responses)
     # A letter that is written is one of as many.
-    return next((c for name, c in WRITTEN_CHOICES.items() if task.startswith(name)), 0.0)
+    fits = [name for name in WRITTEN_CHOICES if task.startswith(name)]
+    return WRITTEN_CHOICES[max(fits, key=len)] if fits else 0.0
 
 
 def _prompt(row: Mapping[str, Any]) -> str:

@@ -52,32 +52,44 @@ def families_of_seeds(labels: Sequence[str]) -> dict[str, list[int]]:
 
 def pool(
     label: str, seeds: Sequence[Sequence[Comparison]]
-) -> tuple[list[Comparison], list[Spread], list[str]]:
-    """Return rows over all seeds, the spread of each, and what could not be pooled.
+) -> tuple[list[Comparison], list[Spread], list[Comparison]]:
+    """Return rows over all seeds, the spread of each, and what could not be pooled, of one seed.
 
     Args:
         label: of the pooled rows.
         seeds: each seed's rows against the same base.
     """
-    rows, spreads, warnings = [], [], []
+    rows, changes, spreads, dropped = [], [], [], []
     # Of all seeds: what one alone lacks is said, too.
     places = {(row.name, row.member_of): row for rows_ in seeds for row in rows_}
     for place, first in places.items():
         each = [row for rows_ in seeds for row in rows_ if (row.name, row.member_of) == place]
         if len(each) < len(seeds) or len({_documents(row) for row in each}) > 1:
-            warnings.append(f"{first.name}: not pooled, the seeds answered other documents")
+            dropped.append(first)
             continue
-        rows.append(_pooled(label, each))
+        changes.append(_by_question(each))
+        rows.append(_pooled(label, each, changes[-1]))
         differences = tuple(row.difference.difference for row in each)
         spreads.append(Spread(first.name, differences, fmean(differences), stdev(differences)))
-    return judged(rows), spreads, warnings
+    advised = [_advised(row, change) for row, change in zip(judged(rows), changes, strict=True)]
+    return advised, spreads, dropped
 
 
 def _documents(row: Comparison) -> tuple[object, ...]:
     return tuple(pair.base.key for pair in row.pairs)
 
 
-def _pooled(label: str, each: Sequence[Comparison]) -> Comparison:
+def _by_question(each: Sequence[Comparison]) -> "np.ndarray":
+    """Return each question's share in the mean change under each seed, (seeds, questions)."""
+    names = [pair.base.question_id for pair in each[0].pairs]
+    groups = np.unique(np.asarray(names), return_inverse=True)[1]
+    changes = np.array([[p.other.score - p.base.score for p in row.pairs] for row in each])
+    # A share in the mean over documents, so that a question with many counts as such.
+    share = (int(groups.max()) + 1) / len(names)
+    return np.array([np.bincount(groups, weights=change) * share for change in changes])
+
+
+def _pooled(label: str, each: Sequence[Comparison], change: "np.ndarray") -> Comparison:
     """Pool one row: the wider of what seeds and questions say, and what questions say alone.
 
     The latter, on the documents of all seeds, knows how little a few changed questions prove.
@@ -85,13 +97,7 @@ def _pooled(label: str, each: Sequence[Comparison]) -> Comparison:
     first = each[0]
     pairs = tuple(pair for row in each for pair in row.pairs)
     names = [pair.base.question_id for pair in first.pairs]
-    groups = np.unique(np.asarray(names), return_inverse=True)[1]
-    changes = np.array([[p.other.score - p.base.score for p in row.pairs] for row in each])
-    # A question's share in the mean over documents, so that one with many counts as such.
-    share = (int(groups.max()) + 1) / len(names)
-    low, high, p_value = over_seeds(
-        np.array([np.bincount(groups, weights=change) * share for change in changes])
-    )
+    low, high, p_value = over_seeds(change)
     alone = paired_difference(
         [pair.base.score for pair in pairs], [pair.other.score for pair in pairs], names * len(each)
     )
@@ -102,7 +108,48 @@ def _pooled(label: str, each: Sequence[Comparison]) -> Comparison:
         p_value=max(p_value, alone.p_value),
         method=f"{len(each)} seeds and questions",
     )
-    return replace(first, adapter=label, difference=found, pairs=pairs, lost=())
+    # How many answers could not be read is each seed's own, and said there.
+    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="")
+
+
+def _advised(row: Comparison, change: "np.ndarray") -> Comparison:
+    """Say where more seeds are needed; a number of questions would hold for one adapter alone."""
+    must = abs(row.difference.difference) if row.margin is None else row.margin
+    note = row.note
+    if row.outcome == "inconclusive" and must > TINY and seeds_alone(change) > must:
+        aim = (
+            f"show a change of {100 * row.difference.difference:+.1f} points"
+            if row.margin is None
+            else "pass the margin"
+        )
+        apart = f"so far apart as these {len(change)} are"
+        advice = f"needs more seeds: {apart}, no number of questions would {aim}"
+        note = f"{note}; {advice}" if note else advice
+    return replace(row, needed=None, note=note)
+
+
+def seeds_alone(change: "np.ndarray") -> float:
+    """Return the half-width that would be left with any number of questions.
+
+    Seeds' means differ by the seeds, and by the questions that each seed happens to get right; only
+    the latter, estimated from what is left within seeds and questions, goes away with more of them.
+    Where the latter explain the former (an F test of variance components), nothing would be left.
+
+    Args:
+        change: as for :func:`over_seeds`.
+    """
+    seeds, questions = change.shape
+    if questions < 2:
+        return 0.0
+    means = change.mean(axis=1)
+    rest = change - change.mean(axis=0) - means[:, None] + change.mean()
+    within = float((rest**2).sum()) / ((seeds - 1) * (questions - 1))
+    between = float(means.var(ddof=1))
+    freedom = (seeds - 1, (seeds - 1) * (questions - 1))
+    if within > TINY**2 and stats.f.sf(between * questions / within, *freedom) > 1 - LEVEL:
+        return 0.0
+    lasting = max(0.0, between - within / questions)
+    return float(stats.t.ppf(0.5 + LEVEL / 2, seeds - 1)) * math.sqrt(lasting / seeds)
 
 
 def over_seeds(change: "np.ndarray") -> tuple[float, float, float]:

@@ -28,14 +28,12 @@ _COLOURS = {
 def cells(row: Comparison) -> tuple[str, ...]:
     """Return a row's texts under :data:`HEADINGS`; changes are in points of 100."""
     d = row.difference
-    # Of rows of superiority the p-value that decides, after Holm's correction.
-    p_value = d.p_value if row.p_adjusted is None else row.p_adjusted
     return (
         f"  {row.name}" if row.member_of else row.name,
         row.outcome,
         f"{100 * d.difference:+.1f}",
         f"{100 * d.low:+.1f} to {100 * d.high:+.1f}",
-        "<0.001" if p_value < 0.001 else f"{p_value:.3f}",
+        _p_value(row.p_adjusted),
         f"{d.base:.3f}",
         f"{d.other:.3f}",
         str(d.documents),
@@ -43,30 +41,61 @@ def cells(row: Comparison) -> tuple[str, ...]:
     )
 
 
+def _p_value(adjusted: float | None) -> str:
+    """Return the p-value that decides; of gated rows none does."""
+    if adjusted is None:
+        return ""
+    return "<0.001" if adjusted < 0.001 else f"{adjusted:.3f}"
+
+
 def readable(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Return rows without the members of large groups, which JSON holds."""
+    """Return rows without the members of large groups, which JSON holds; but those that decide."""
     members = Counter(row.member_of for row in rows)
-    return [row for row in rows if row.member_of is None or members[row.member_of] <= MEMBERS]
+    return [
+        row
+        for row in rows
+        if row.member_of is None or row.decides or members[row.member_of] <= MEMBERS
+    ]
 
 
-def remarks(verdict: Verdict) -> list[str]:
-    """Return what the table's top rows leave open, and how seeds differed."""
+def remarks(verdict: Verdict, *, shortened: bool = False) -> list[str]:
+    """Return what the table leaves open, and how seeds differed.
+
+    Args:
+        verdict: of which the table is.
+        shortened: whether to say what :func:`readable` leaves out, where nothing else shows it.
+    """
     lines = []
+    shown = readable(verdict.rows)
     members = Counter(row.member_of for row in verdict.rows)
-    for row in verdict.rows:
-        if row.member_of is not None:
+    unlisted = members - Counter(row.member_of for row in shown)
+    for row in shown:
+        if row.member_of is not None and not row.decides:
             continue
-        if members[row.name] > MEMBERS:
-            lines.append(f"{row.name}: its {members[row.name]} tasks are not listed; --json does")
+        if shortened and (left := unlisted[row.name]):
+            rest = f"{left} tasks" if left == members[row.name] else f"{left} other tasks"
+            lines.append(f"{row.name}: its {rest} are not listed; --json does")
         if row.note:
             lines.append(f"{row.name}: {row.note}")
         if row.needed:
-            lines.append(f"{row.name}: about {row.needed:,} questions would settle it")
+            lines.append(f"{row.name}: {_plan(row, row.needed)}")
+        if row.unread:
+            lines.append(f"{row.name}: {row.unread}")
     for spread in verdict.seeds:
         each = ", ".join(f"{100 * change:+.1f}" for change in spread.differences)
         deviation = f"{100 * spread.deviation:.1f}"
         lines.append(f"{spread.name}: seeds {each}; standard deviation {deviation} points")
     return lines
+
+
+def _plan(row: Comparison, needed: int) -> str:
+    if row.margin is not None:
+        return (
+            f"about {needed:,} questions would keep the interval within the margin four times in "
+            "five, if nothing was lost"
+        )
+    change = f"{100 * row.difference.difference:+.1f}"
+    return f"about {needed:,} questions would show a change of {change} points four times in five"
 
 
 def screen(verdict: Verdict, *, width: int) -> Table:
@@ -89,11 +118,14 @@ def screen(verdict: Verdict, *, width: int) -> Table:
     return table
 
 
-def markdown(verdict: Verdict) -> str:
-    """Return sentence, table and remarks as GitHub Markdown."""
-    notes = "".join(f"- {line}\n" for line in (*remarks(verdict), *verdict.warnings))
+def markdown(verdict: Verdict, notes: Sequence[str] | None = None) -> str:
+    """Return sentence, table and notes as GitHub Markdown; None for all that there is to note."""
+    if notes is None:
+        doubts = [f"warning: {line}" for line in verdict.doubts]
+        notes = [*doubts, *remarks(verdict, shortened=True), *verdict.warnings]
+    items = "".join(f"- {line}\n" for line in notes)
     table = markdown_table(verdict.rows)
-    return f"{verdict.sentence}\n\n{table}" + (f"\n{notes}" if notes else "")
+    return f"{verdict.sentence}\n\n{table}" + (f"\n{items}" if items else "")
 
 
 def markdown_table(rows: Sequence[Comparison], base: str = "base", other: str = "adapter") -> str:
@@ -117,6 +149,7 @@ def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
                 "gate": verdict.gate,
                 "sentence": verdict.sentence,
                 "warnings": list(verdict.warnings),
+                "doubts": list(verdict.doubts),
                 "seeds": [asdict(spread) for spread in verdict.seeds],
                 "rows": [_row_as_json(row) for row in verdict.rows],
             }
@@ -128,7 +161,7 @@ def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 def _row_as_json(row: Comparison) -> dict[str, Any]:
     plain = {
         name: getattr(row, name)
-        for name in ("name", "member_of", "metric", "kind", "margin", "outcome", "note", "needed",
-                     "p_adjusted")
+        for name in ("name", "member_of", "metric", "kind", "margin", "decides", "outcome", "note",
+                     "needed", "unread", "p_adjusted")
     }  # fmt: skip
     return plain | asdict(row.difference) | {"lost": [asdict(lost) for lost in row.lost]}

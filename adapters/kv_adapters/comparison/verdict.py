@@ -1,10 +1,12 @@
 """One sentence and one gate for each adapter, and for several seeds of one recipe together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Literal
 
 from kv_adapters.comparison.compare import Comparison, compare
+from kv_adapters.comparison.doubts import doubts
 from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.pairing import missing_tasks
 from kv_adapters.comparison.runs import Run
@@ -28,6 +30,7 @@ class Verdict:
         sentence: what changed, and what was not looked at.
         rows: the table.
         warnings: what was not compared, and why.
+        doubts: why the runs may not be the ones that were meant.
         seeds: by row name, for pooled seeds alone: each seed's difference.
     """
 
@@ -36,6 +39,7 @@ class Verdict:
     sentence: str
     rows: tuple[Comparison, ...]
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     seeds: tuple[Spread, ...] = ()
 
 
@@ -56,14 +60,26 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
     for other, (rows, apart) in zip(others, compared, strict=True):
         lost = dict.fromkeys(str(line) for row in rows for line in row.lost)
         reasons = [why if name in why else f"{name}: {why}" for name, why in apart.items()]
-        warnings = (*missing_tasks(base, other), *reasons, *lost)
+        warnings = (*_misnamed(base, other, gate), *missing_tasks(base, other), *reasons, *lost)
         open_tasks.append(_not_compared(base, other, rows, gate))
-        made.append(_verdict(other.label, rows, warnings, gate, open_tasks[-1]))
+        verdict = _verdict(other.label, rows, warnings, gate, open_tasks[-1])
+        made.append(replace(verdict, doubts=tuple(doubts(base, other))))
     for name, places in families_of_seeds([other.label for other in others]).items():
-        rows, spreads, unpooled = pool(name, [compared[place][0] for place in places])
-        missing = tuple(dict.fromkeys(task for place in places for task in open_tasks[place]))
-        made.append(_verdict(name, rows, unpooled, gate, missing, spreads))
+        missing = {task for place in places for task in open_tasks[place]}
+        made.append(_pooled(name, [made[place] for place in places], missing, gate))
     return made
+
+
+def _pooled(label: str, seeds: Sequence[Verdict], missing: set[str], gate: Gate) -> Verdict:
+    """Judge a recipe; a gated row that could not be pooled is missing like one not compared."""
+    rows, spreads, dropped = pool(label, [verdict.rows for verdict in seeds])
+    warnings = [f"{row.name}: not pooled, the seeds answered other documents" for row in dropped]
+    gated = [row for row in dropped if row.margin is not None]
+    entries = {gate.gated_by(row.name) or gate.gated_by(row.member_of or "") for row in gated}
+    ordered = [entry for entry in gate.tasks if entry in missing | entries]
+    verdict = _verdict(label, rows, warnings, gate, ordered)
+    found = dict.fromkeys(line for verdict in seeds for line in verdict.doubts)
+    return replace(verdict, doubts=tuple(found), seeds=tuple(spreads))
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -72,18 +88,36 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 
 def _not_compared(base: Run, other: Run, rows: Sequence[Comparison], gate: Gate) -> tuple[str, ...]:
-    """Name what is gated and was not compared: in one run alone, or asked for and in neither."""
+    """Name what is gated and was not compared: in one run alone, or asked for and in no row."""
     compared = {row.name for row in rows}
-    tasks = {
+    groups = {**base.groups, **other.groups}
+    lacking = {
+        gate.gated_by(name)
+        for task in _evaluated(base, other) - compared
+        for name in (task, *(group for group, leaves in groups.items() if task in leaves))
+    }
+    if "tasks" in gate.model_fields_set:
+        lacking |= gate.tasks.keys() - {gate.gated_by(row.name) for row in rows if row.decides}
+    return tuple(name for name in gate.tasks if name in lacking)
+
+
+def _misnamed(base: Run, other: Run, gate: Gate) -> Iterator[str]:
+    """Say which of the gate file's names neither run knows, and which of theirs are like it."""
+    if "tasks" not in gate.model_fields_set:
+        return
+    known = sorted({*_evaluated(base, other), *base.groups, *other.groups})
+    for entry in gate.tasks:
+        if any(name == entry or name.startswith(f"{entry}_") for name in known):
+            continue
+        alike = get_close_matches(entry, known)
+        hint = f"; did you mean {' or '.join(alike)}?" if alike else ""
+        yield f"{entry}: the gate file names it, and neither run has it{hint}"
+
+
+def _evaluated(base: Run, other: Run) -> set[str]:
+    return {
         name for run in (base, other) for name in (*run.tasks, *run.without_samples, *run.unfit)
     }
-    lacking = {
-        entry for name in tasks - compared if (entry := gate.gated_by(name)) is not None
-    }  # fmt: skip
-    if "tasks" in gate.model_fields_set:
-        known = tasks | base.groups.keys() | other.groups.keys()
-        lacking |= gate.tasks.keys() - {gate.gated_by(name) for name in known}
-    return tuple(name for name in gate.tasks if name in lacking)
 
 
 def _verdict(
@@ -92,14 +126,13 @@ def _verdict(
     warnings: Sequence[str],
     gate: Gate,
     missing: Sequence[str],
-    seeds: Sequence[Spread] = (),
 ) -> Verdict:
-    gated = [row.outcome for row in rows if row.member_of is None and row.margin is not None]
+    gated = [row.outcome for row in rows if row.decides]
     if missing:
         gated.append("no evidence")
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
     sentence = _sentence(label, rows, outcome, gate, missing)
-    return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings), tuple(seeds))
+    return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings))
 
 
 def _sentence(
@@ -109,14 +142,14 @@ def _sentence(
     gate: Gate,
     missing: Sequence[str],
 ) -> str:
-    """Say in one sentence what changed, by the table's top rows, and what nobody looked at."""
+    """Say in one sentence what changed, by the rows that count, and what nobody looked at."""
     top = [row for row in rows if row.member_of is None]
     parts = [
         part
         for name in ("improved", "regressed", "inconclusive")
         if (part := _named(name, [row for row in top if row.margin is None]))
     ]
-    gated = [row for row in top if row.margin is not None]
+    gated = [row for row in rows if row.decides]
     if missing:
         parts.append(f"general ability was not compared in whole: {', '.join(missing)}")
     if not gated and not missing:

@@ -8,12 +8,13 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
+from kv_adapters.comparison.doubts import doubts
 from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.verdict import Verdict, judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Drawing, Scene
-from kv_tasks.errors import AdapterError
+from kv_tasks.errors import AdapterError, RunError
 from kv_tasks.files import atomic_path, sha256_file, write_text
 from kv_train.adapter import MANIFEST, adapter_checksum, read_manifest
 from kv_train.model_card import RESULTS
@@ -36,12 +37,14 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
     Raises:
         AdapterError: the folder has no card or no place in it, its other files changed, or the
             run is another adapter's.
-        RunError: the runs cannot be compared.
+        RunError: the runs cannot be compared, or are not of the base that the adapter was trained
+            on, and in this order.
     """
     file = adapter / CARD
     text = _read(file)
     _refuse_changed(adapter)
     _refuse_foreign(adapter, run)
+    _refuse_other_bases(adapter, base, run)
     (verdict,) = judge(base, [run], gate)
     drawings = draw_all(Scene(base, [verdict]))
     figure = drawings[0] if drawings else None
@@ -50,7 +53,8 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
             draft.write_bytes(figure.png)
     before, _, rest = text.partition(RESULTS[0])
     after = rest.partition(RESULTS[1])[2]
-    section = f"{RESULTS[0]}\n{_section(verdict, figure)}{RESULTS[1]}"
+    notes = [*tables.remarks(verdict), *_fit_to_publish(verdict.warnings, [base, run])]
+    section = f"{RESULTS[0]}\n{_section(verdict, notes, figure)}{RESULTS[1]}"
     card = ModelCard(before + section + after)
     name = adapter.resolve().name
     # The hub's writer makes the model index of these two.
@@ -100,8 +104,34 @@ def _refuse_foreign(adapter: Path, run: Run) -> None:
         )
 
 
-def _section(verdict: Verdict, figure: Drawing | None) -> str:
-    text = tables.markdown(verdict) + "\nChanges are in points of 100 against the base model.\n"
+def _refuse_other_bases(adapter: Path, base: Run, run: Run) -> None:
+    """Stop where the runs say that they are of other models than the card would."""
+    if found := doubts(base, run):
+        raise RunError("; ".join(found))
+    trained_on = read_manifest(adapter).base
+    for one in (base, run):
+        if one.base_sha256 not in (None, trained_on.sha256):
+            raise RunError(
+                f"{one.folder}: results of another base model ({str(one.base_sha256)[:12]}) than "
+                f"{adapter} was trained on ({trained_on.name}, {trained_on.sha256[:12]}); evaluate "
+                "with that one"
+            )
+
+
+def _fit_to_publish(warnings: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Return warnings without what only the one who evaluated can use: paths and exceptions."""
+    plain = {
+        f"{name}: {why}": f"{name}: no score from 0 to 1"
+        for run in runs
+        for name, why in run.unfit.items()
+    }
+    return list(dict.fromkeys(plain.get(line, line) for line in warnings))
+
+
+def _section(verdict: Verdict, notes: Sequence[str], figure: Drawing | None) -> str:
+    text = (
+        tables.markdown(verdict, notes) + "\nChanges are in points of 100 against the base model.\n"
+    )
     if figure:
         text += f"\n![{figure.caption}]({FIGURE}.png)\n"
     return text

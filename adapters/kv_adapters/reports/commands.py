@@ -22,10 +22,15 @@ def report_command(
     with console.requires("report"):
         from kv_adapters.comparison.gate import load_gate
         from kv_adapters.reports.report import write_report
+    from kv_adapters.comparison.doubts import doubts
     from kv_adapters.comparison.runs import load_runs
+    from kv_tasks.files import check_out
 
+    check_out(out, folder=True)
     gate = load_gate(gate_file) if gate_file else None
     reference, *others = load_runs([base, *runs])
+    for line in (line for other in others for line in doubts(reference, other)):
+        console.warn(line)
     page = write_report(reference, others, out, gate, beside=published)
     console.out.print(str(page), markup=False)
 

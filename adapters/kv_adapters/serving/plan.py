@@ -164,7 +164,8 @@ def refuse_own_flags(flags: Sequence[str]) -> None:
         raise UsageError(f"{flags[0]!r}: not an option; an adapter is given as --adapter DIR")
     for flag in flags:
         name = flag.partition("=")[0].replace("_", "-")
-        if name in OWN_FLAGS:
+        # vLLM's parser takes every beginning of a flag that only one flag has.
+        if len(name) > len("--") and any(own.startswith(name) for own in OWN_FLAGS):
             raise UsageError(
                 f"-- {name}: decided by kv-adapters serve, which must find its server again; use "
                 "its own options (see --help), or start vLLM by itself"

@@ -43,6 +43,63 @@ def test_an_adapter_whose_b_is_zero_is_caught(own_adapter: Path, tiny_base: Path
     assert "0 of 8" in failed(own_adapter, tiny_base)["effect"]
 
 
+def test_an_adapter_whose_a_is_zero_where_its_b_is_not_is_caught(
+    own_adapter: Path, tiny_base: Path
+) -> None:
+    def crossed(name: str) -> bool:
+        return ("lora_A" in name) == ("q_proj" in name or "v_proj" in name)
+
+    rewrite(own_adapter, lambda w: {k: torch.ones_like(v) * crossed(k) for k, v in w.items()})
+    assert failed(own_adapter, tiny_base)["effect"] == "0 of 8"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_single_number_that_is_none_is_caught(
+    own_adapter: Path, tiny_base: Path, number: float
+) -> None:
+    def broken(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        weights[next(name for name in weights if "lora_A" in name)][0, 0] = number
+        return weights
+
+    rewrite(own_adapter, broken)
+    assert "NaN or infinity in 1 tensors" in failed(own_adapter, tiny_base)["effect"]
+
+
+@pytest.mark.parametrize("part", ["A", "B"])
+def test_a_matrix_of_another_rank_than_its_other_half_is_caught(
+    own_adapter: Path, tiny_base: Path, part: str
+) -> None:
+    def cut(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        name = next(name for name in weights if f"lora_{part}" in name)
+        weights[name] = (weights[name][:4] if part == "A" else weights[name][:, :4]).contiguous()
+        return weights
+
+    rewrite(own_adapter, cut)
+    found = failed(own_adapter, tiny_base)["targets"]
+    assert found.startswith("1 of 16 not")
+    assert f"lora_{part}.weight" in found
+
+
+def test_weights_of_another_rank_than_the_config_says_are_caught(
+    own_adapter: Path, tiny_base: Path
+) -> None:
+    config = json.loads((own_adapter / CONFIG).read_text())
+    (own_adapter / MANIFEST).unlink()
+    for change, count in (({"r": 4}, 16), ({"rank_pattern": {"q_proj": 4}}, 4)):
+        (own_adapter / CONFIG).write_text(json.dumps({**config, **change}))
+        assert failed(own_adapter, tiny_base)["targets"].startswith(f"{count} of 16 not")
+    # As PEFT reads a pattern: the end of a module's name.
+    (own_adapter / CONFIG).write_text(json.dumps({**config, "r": 4, "rank_pattern": {".*": 8}}))
+    assert failed(own_adapter, tiny_base) == {}
+    (own_adapter / CONFIG).write_text(json.dumps({**config, "rank_pattern": {"*": 8}}))
+    assert "targets" in failed(own_adapter, tiny_base)
+
+
+def test_a_matrix_without_its_other_half_is_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: dict(sorted(w.items())[1:]))
+    assert "without its other half" in failed(own_adapter, tiny_base)["targets"]
+
+
 def test_a_wrong_prefix_is_caught(own_adapter: Path, tiny_base: Path) -> None:
     rewrite(own_adapter, lambda w: {k.replace("model.model", "model.net"): v for k, v in w.items()})
     assert "16 of 16 not" in failed(own_adapter, tiny_base)["targets"]

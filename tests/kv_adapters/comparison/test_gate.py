@@ -98,6 +98,13 @@ def test_members_of_a_gated_group_are_gated_like_it() -> None:
         ("margin: 2", "margin: .*less than 1.*found 2"),
         ("margins: 0.1", "margins: .*not permitted"),
         ("tasks: {mmlu: high}", "tasks.mmlu: .*found 'high'"),
+        ("tasks: {gsm8k: 2}", "tasks.gsm8k: .*less than 1.*found 2"),
+        ("tasks: {gsm8k: true}", "tasks.gsm8k: .*valid number.*found True"),
+        ("tasks: {gsm8k: 0}", "tasks.gsm8k: .*greater than 0.*found 0"),
+        ("tasks: {gsm8k: -0.01}", "tasks.gsm8k: .*greater than 0.*found -0.01"),
+        ("tasks: {gsm8k: .nan}", "tasks.gsm8k: .*finite number.*found nan"),
+        ("tasks: {gsm8k: .inf}", "tasks.gsm8k: .*finite number.*found inf"),
+        ("margin: .nan", "margin: .*finite number.*found nan"),
         ("tasks: [", "not YAML"),
     ],
 )
@@ -194,6 +201,76 @@ def test_a_gate_file_that_names_what_is_not_there_is_no_evidence(write_run: Writ
     assert found.gate == "passed"
 
 
+def of_mmlu(write: Write, **groups: list[str]) -> tuple[Path, Path]:
+    """Write a base, and a run that lost half of one small task of MMLU, too little to be seen."""
+    good = {"mmlu_law": [1.0, 0.0] * 100, "mmlu_logic": [1.0, 0.0] * 1_000}
+    groups |= {"mmlu": ["mmlu_law", "mmlu_logic"]}
+    base = write("base", {}, good)
+    worse = write("worse", {}, good | {"mmlu_law": [1.0, 0.0, 0.0, 0.0] * 50})
+    return grouped(base, **groups), grouped(worse, **groups)
+
+
+def test_a_task_that_a_gate_file_names_counts_beside_its_gated_group(write_run: Write) -> None:
+    base, worse = map(load_run, of_mmlu(write_run))
+    (alone,) = judge(base, [worse], Gate(tasks={"mmlu": 0.05}))
+    assert (alone.gate, exit_code([alone])) == ("passed", 0)
+    (found,) = judge(base, [worse], Gate(tasks={"mmlu": 0.05, "mmlu_law": 0.05}))
+    assert {row.name: (row.outcome, row.decides) for row in found.rows} == {
+        "mmlu": ("passed", True), "mmlu_law": ("failed", True), "mmlu_logic": ("passed", False),
+    }  # fmt: skip
+    assert (found.gate, exit_code([found])) == ("failed", 1)
+    assert "general ability failed: mmlu_law (-25.0 points)" in found.sentence
+
+
+def test_a_group_within_a_gated_one_counts_where_the_gate_file_names_it(write_run: Write) -> None:
+    base, worse = map(load_run, of_mmlu(write_run, stem=["mmlu_law"]))
+    (found,) = judge(base, [worse], Gate(tasks={"mmlu": 0.05, "stem": None}))
+    assert [(row.name, row.member_of, row.decides) for row in found.rows] == [
+        ("mmlu", None, True), ("stem", "mmlu", True),
+        ("mmlu_law", "mmlu", False), ("mmlu_logic", "mmlu", False),
+    ]  # fmt: skip
+    assert "general ability failed: stem (-25.0 points)" in found.sentence
+
+
+def test_a_task_whose_entry_another_row_stands_for_does_not_count_twice(write_run: Write) -> None:
+    base, worse = map(load_run, of_mmlu(write_run, kv_general=["mmlu"]))
+    (found,) = judge(base, [worse], Gate(tasks={"kv_general": 0.05, "mmlu": 0.05}))
+    assert {row.name for row in found.rows if row.decides} == {"kv_general", "mmlu"}
+    assert found.gate == "passed"
+
+
+def test_an_entry_that_decides_no_row_is_no_evidence(write_run: Write) -> None:
+    good = {"one": [1.0, 0.0] * 100, "nq_open": [1.0, 0.0] * 100}
+    folders = [grouped(write_run(name, {}, good), suite=["one"]) for name in ("base", "same")]
+    base, same = map(load_run, folders)
+    (found,) = judge(base, [same], Gate(margin=0.05, tasks={"nq_open": None, "suite": None}))
+    assert [row.outcome for row in found.rows if row.decides] == ["passed"]
+    assert (found.gate, "in whole: suite" in found.sentence) == ("no evidence", True)
+
+
+def test_a_task_of_a_gated_group_that_one_run_lacks_is_no_evidence(write_run: Write) -> None:
+    good = [1.0, 0.0] * 100
+    suite = ["one", "two", "three"]
+    base = grouped(write_run("base", {}, dict.fromkeys(suite, good)), suite=suite)
+    fewer = grouped(write_run("fewer", {}, dict.fromkeys(suite[:2], good)), suite=suite)
+    (found,) = judge(load_run(base), [load_run(fewer)], Gate(tasks={"suite": 0.05}))
+    assert found.rows[0].outcome == "passed"
+    assert (found.gate, "in whole: suite" in found.sentence) == ("no evidence", True)
+
+
+def test_a_name_of_the_gate_file_that_no_run_has_is_warned_of_with_what_is_like_it(
+    write_run: Write,
+) -> None:
+    base, worse = map(load_run, of_mmlu(write_run))
+    (found,) = judge(base, [worse], Gate(tasks={"mmllu": None, "mmlu": None, "xyz": None}))
+    assert found.warnings == (
+        "mmllu: the gate file names it, and neither run has it; did you mean mmlu or mmlu_law?",
+        "xyz: the gate file names it, and neither run has it",
+    )
+    (found,) = judge(base, [worse])
+    assert found.warnings == ()
+
+
 def test_the_longest_name_that_fits_decides() -> None:
     gate = Gate(tasks={"mmlu": None, "mmlu_pro": 0.05})
     assert (gate.margin_of("mmlu_pro_law"), gate.margin_of("mmlu_law")) == (0.05, 0.01)
@@ -206,6 +283,20 @@ def test_a_written_choice_at_chance_is_no_evidence(write_run: Write) -> None:
     )
     ((row,), _) = compare(base, same)
     assert row.outcome == "no evidence"
+
+
+@pytest.mark.parametrize("task", ["mmlu_pro_law", "mmlu_prox_de_law"])
+def test_of_ten_written_choices_one_in_ten_is_chance(write_run: Write, task: str) -> None:
+    scores = [1.0, 0.0, 0.0, 0.0] * 100
+    base, same = (load_run(write_run(name, {}, {task: scores})) for name in ("base", "same"))
+    ((row,), _) = compare(base, same, Gate(margin=0.05))
+    assert row.outcome == "passed"
+    assert base.tasks[task].samples[0].chance == 0.1
+
+
+def test_professional_law_has_four_written_choices(write_run: Write) -> None:
+    run = load_run(write_run("base", {}, {"mmlu_professional_law_generative": [1.0]}))
+    assert run.tasks["mmlu_professional_law_generative"].samples[0].chance == 0.25
 
 
 def test_rows_that_no_number_of_questions_would_settle_name_none(write_run: Write) -> None:

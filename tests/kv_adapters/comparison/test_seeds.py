@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
+from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import load_run, load_runs
-from kv_adapters.comparison.seeds import families_of_seeds, over_seeds
+from kv_adapters.comparison.seeds import families_of_seeds, over_seeds, seeds_alone
+from kv_adapters.comparison.tables import remarks
 from kv_adapters.comparison.verdict import judge
 
 Write = Callable[..., Path]
@@ -78,3 +80,71 @@ def test_seeds_that_answered_other_documents_are_not_pooled(write_run: Write) ->
     pooled = judge(base, [one, two])[-1]
     assert [row.name for row in pooled.rows] == ["nq_open"]
     assert pooled.warnings == ("kv: not pooled, the seeds answered other documents",)
+
+
+def test_a_gated_task_that_could_not_be_pooled_is_missing_from_the_recipes_verdict(
+    write_run: Write,
+) -> None:
+    good = [1.0, 0.0] * 200
+    scores = {"nq_open": good, "gsm8k": good}
+    base = load_run(write_run("base", {}, scores))
+    one = load_run(write_run("a-seed0", {}, scores))
+    two = load_run(write_run("a-seed1", {}, scores | {"gsm8k": good[:-2]}))
+    found = judge(base, [one, two], Gate(margin=0.05))
+    assert [verdict.gate for verdict in found] == ["passed", "passed", "no evidence"]
+    assert "general ability was not compared in whole: gsm8k" in found[-1].sentence
+    assert found[-1].warnings == ("gsm8k: not pooled, the seeds answered other documents",)
+
+
+def runs_of_gains(write: Write, gains: tuple[int, ...], count: int) -> list[Path]:
+    """Write a base that knows nothing, and a seed for every number of questions gained."""
+    base = write("base", {}, {"kv": [0.0] * count})
+    seeds = [
+        write(f"a-seed{n}", {}, {"kv": [1.0] * gain + [0.0] * (count - gain)})
+        for n, gain in enumerate(gains)
+    ]
+    return [base, *seeds]
+
+
+def test_seeds_that_differ_more_than_the_change_ask_for_seeds_and_for_no_questions(
+    write_run: Write,
+) -> None:
+    base, *seeds = load_runs(runs_of_gains(write_run, (0, 300, 30), 400))
+    pooled = judge(base, seeds)[-1]
+    (row,) = pooled.rows
+    assert (row.outcome, row.needed) == ("inconclusive", None)
+    assert row.note == (
+        "needs more seeds: so far apart as these 3 are, no number of questions would show a change "
+        "of +27.5 points"
+    )
+    assert f"kv: {row.note}" in remarks(pooled)
+    assert not any("four times in five" in line for line in remarks(pooled))
+
+
+def test_seeds_that_agree_ask_for_nothing_that_would_not_help(write_run: Write) -> None:
+    base, *seeds = load_runs(runs_of_gains(write_run, (3, 3, 3), 60))
+    single, pooled = judge(base, seeds)[0], judge(base, seeds)[-1]
+    assert single.rows[0].needed is not None
+    (row,) = pooled.rows
+    assert (row.outcome, row.needed, row.note) == ("inconclusive", None, "")
+
+
+def test_the_margin_is_what_seeds_of_a_gated_task_must_agree_within(write_run: Write) -> None:
+    scores = {"base": 200, "a-seed0": 160, "a-seed1": 200, "a-seed2": 240}
+    base, *seeds = load_runs(
+        [write_run(name, {}, {"kv": [1.0] * n + [0.0] * (400 - n)}) for name, n in scores.items()]
+    )
+    (row,) = judge(base, seeds, Gate(tasks={"kv": 0.01}))[-1].rows
+    assert (row.outcome, row.needed) == ("inconclusive", None)
+    assert row.note.endswith("no number of questions would pass the margin")
+
+
+def test_what_seeds_alone_leave_open_is_their_own_spread_not_the_questions() -> None:
+    rng = np.random.default_rng(2)
+    luck = rng.normal(scale=0.5, size=(3, 4_000))
+    apart = np.array([[-0.1], [0.0], [0.1]])
+    # 4.30 is t of two degrees of freedom; the seeds' standard deviation is 0.1.
+    assert seeds_alone(apart + luck) == pytest.approx(4.303 * 0.1 / 3**0.5, rel=0.15)
+    found = [seeds_alone(rng.normal(scale=0.5, size=(3, 40))) for _ in range(400)]
+    assert sum(reach > 0 for reach in found) / 400 < 0.08
+    assert seeds_alone(np.zeros((3, 1))) == 0.0

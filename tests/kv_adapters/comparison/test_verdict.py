@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from kv_adapters.cli import app
 from kv_adapters.comparison.compare import compare
+from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.tables import HEADINGS, cells, markdown, readable, remarks
 from kv_adapters.comparison.verdict import judge
 from kv_tasks.errors import MissingPackageError
 
@@ -83,3 +85,54 @@ def test_documents_left_out_are_named_on_the_screen_and_in_the_numbers(
     assert "not compared: mdqa_01: 2 prompts only in base: 38, 39" in done.output
     ((row,),) = (verdict["rows"] for verdict in json.loads(numbers.read_text())["verdicts"])
     assert row["lost"] == [{"task": "mdqa_01", "reason": "only in base", "documents": [38, 39]}]
+
+
+def test_a_number_of_questions_says_what_they_would_show_and_how_often(write_run: Write) -> None:
+    base = load_run(write_run("base", {}, {"kv": half(0.3), "nq_open": half(0.5)}))
+    other = load_run(write_run("other", {}, {"kv": half(0.4), "nq_open": half(0.5)}))
+    (verdict,) = judge(base, [other])
+    kv, nq_open = (row.needed for row in verdict.rows)
+    assert remarks(verdict) == [
+        f"kv: about {kv:,} questions would show a change of +10.0 points four times in five",
+        f"nq_open: about {nq_open:,} questions would keep the interval within the margin four "
+        "times in five, if nothing was lost",
+    ]
+
+
+def test_a_p_value_stands_where_it_decides_and_nowhere_else(write_run: Write) -> None:
+    base = load_run(write_run("base", {}, {"kv": half(0.3), "nq_open": half(0.5)}))
+    other = load_run(write_run("other", {}, {"kv": half(0.9), "nq_open": half(0.4)}))
+    (verdict,) = judge(base, [other])
+    shown = [dict(zip(HEADINGS, cells(row), strict=True))["p"] for row in verdict.rows]
+    assert shown == ["<0.001", ""]
+    assert verdict.rows[1].difference.p_value < 1
+
+
+@pytest.fixture
+def mmlu(write_run: Write) -> tuple[Path, Path]:
+    """Two runs of a group that is too large for a table."""
+    tasks = {f"mmlu_{n}": half(0.5) for n in range(13)}
+    folders = write_run("base", {}, tasks), write_run("same", {}, tasks)
+    for folder in folders:
+        (file,) = folder.glob("results_*")
+        results = json.loads(file.read_text()) | {"group_subtasks": {"mmlu": list(tasks)}}
+        file.write_text(json.dumps(results))
+    return folders
+
+
+def test_tasks_that_are_not_listed_are_named_on_the_screen_and_in_markdown_alone(
+    mmlu: tuple[Path, Path],
+) -> None:
+    said = "mmlu: its 13 tasks are not listed; --json does"
+    base, same = map(load_run, mmlu)
+    (verdict,) = judge(base, [same])
+    assert said in markdown(verdict)
+    assert said in CliRunner().invoke(app, ["compare", *map(str, mmlu)]).output
+    assert not any("not listed" in line for line in remarks(verdict))
+
+
+def test_a_task_of_a_large_group_that_decides_is_listed(mmlu: tuple[Path, Path]) -> None:
+    base, same = map(load_run, mmlu)
+    (verdict,) = judge(base, [same], Gate(tasks={"mmlu": None, "mmlu_7": None}))
+    assert [row.name for row in readable(verdict.rows)] == ["mmlu", "mmlu_7"]
+    assert "mmlu: its 12 other tasks are not listed; --json does" in markdown(verdict)

@@ -81,6 +81,22 @@ def test_the_filters_narrow_the_list_and_show_all_again(browser: Any, report: Pa
     tab.wait_for_function(f"document.getElementById('count').textContent.startsWith('{total} of')")
 
 
+def test_showing_all_again_opens_no_block(browser: Any, report: Path) -> None:
+    tab, _ = opened(browser, report)
+    states = "[...document.querySelectorAll('[data-block]')].map((block) => block.open)"
+    closed = tab.evaluate(states)
+    assert not any(closed)
+    tab.click("button[type=reset]")
+    tab.evaluate("new Promise((done) => setTimeout(done, 50))")
+    assert tab.evaluate(states) == closed
+    tab.select_option("select[name=task]", "mdqa_pos_10")
+    narrowed = tab.evaluate(states)
+    assert 0 < sum(narrowed) < len(narrowed)
+    tab.click("button[type=reset]")
+    tab.evaluate("new Promise((done) => setTimeout(done, 50))")
+    assert tab.evaluate(states) == narrowed
+
+
 def test_the_gold_document_is_marked(browser: Any, report: Path) -> None:
     tab, _ = opened(browser, report)
     tab.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")

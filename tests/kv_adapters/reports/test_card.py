@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from kv_adapters.checks.files import file_checks
 from kv_adapters.cli import app
-from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.runs import Run, load_run
 from kv_adapters.reports.card import write_card
-from kv_tasks.errors import AdapterError
-from kv_train.adapter import WEIGHTS
+from kv_tasks.errors import AdapterError, RunError
+from kv_train.adapter import WEIGHTS, adapter_checksum, read_manifest
 
 Write = Callable[..., Path]
 CURVE = {1: [1.0, 0.0] * 20, 10: [0.0, 0.0] * 20}
@@ -65,11 +65,61 @@ def test_an_adapter_whose_weights_changed_gets_no_new_manifest(
     assert (own_adapter / "README.md").read_bytes() == before
 
 
+def recorded(folder: Path, **record: str) -> Run:
+    """Read a run whose results say what it is of."""
+    (file,) = folder.glob("results_*")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"kv_adapters": record}))
+    return load_run(folder)
+
+
+def test_results_of_other_bases_or_in_the_wrong_order_are_refused(
+    own_adapter: Path, write_run: Write
+) -> None:
+    mine, checksum = read_manifest(own_adapter).base.sha256, adapter_checksum(own_adapter)
+    base = recorded(write_run("base", CURVE), base_sha256=mine)
+    run = recorded(write_run("kv", BETTER), base_sha256=mine, adapter_sha256=checksum)
+    foreign = recorded(write_run("foreign", CURVE), base_sha256="f" * 64)
+    trained = recorded(write_run("trained", BETTER), base_sha256="f" * 64, adapter_sha256=checksum)
+    before = (own_adapter / "README.md").read_bytes()
+    for pair, message in (
+        ((foreign, run), "foreign and kv are of different base models"),
+        ((foreign, trained), f"results of another base model .ffffffffffff. than {own_adapter}"),
+        ((run, base), "look swapped"),
+    ):
+        with pytest.raises(RunError, match=message):
+            write_card(own_adapter, *pair)
+    assert (own_adapter / "README.md").read_bytes() == before
+    assert "mdqa" in write_card(own_adapter, base, run).read_text()
+
+
+def test_a_card_names_no_place_and_no_exception_of_the_machine_that_made_it(
+    own_adapter: Path, write_run: Write
+) -> None:
+    folders = [write_run(name, CURVE, {"bleu": [1.0]}) for name in ("base", "kv")]
+    for folder in folders:
+        (file,) = folder.glob("samples_bleu_*")
+        file.write_text(file.read_text().replace('"best_subspan_em": 1.0', '"best_subspan_em": 37'))
+    text = write_card(own_adapter, *map(load_run, folders)).read_text()
+    assert text.count("- bleu: no score from 0 to 1\n") == 1
+    assert str(folders[0].parent) not in text
+    assert "Error" not in text
+
+
+def test_a_card_does_not_speak_of_a_commands_flags(own_adapter: Path, write_run: Write) -> None:
+    tasks = {f"mmlu_{n}": [1.0, 0.0] for n in range(13)}
+    folders = [write_run(name, {}, tasks) for name in ("base", "kv")]
+    for folder in folders:
+        (file,) = folder.glob("results_*")
+        results = json.loads(file.read_text()) | {"group_subtasks": {"mmlu": list(tasks)}}
+        file.write_text(json.dumps(results))
+    text = write_card(own_adapter, *map(load_run, folders)).read_text()
+    assert "| mmlu |" in text
+    assert "--json" not in text
+
+
 def test_results_of_other_weights_are_refused(own_adapter: Path, write_run: Write) -> None:
     base, folder = write_run("base", CURVE), write_run("kv", BETTER)
-    (file,) = folder.glob("results_*")
-    results = json.loads(file.read_text())
-    file.write_text(json.dumps(results | {"kv_adapters": {"adapter_sha256": "f" * 64}}))
+    recorded(folder, adapter_sha256="f" * 64)
     with pytest.raises(AdapterError, match="results of another adapter .ffffffffffff"):
         write_card(own_adapter, load_run(base), load_run(folder))
 

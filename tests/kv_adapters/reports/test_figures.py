@@ -10,7 +10,7 @@ import pytest
 from kv_adapters.comparison.runs import load_run, load_runs
 from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
-from kv_adapters.reports.figures.scene import Drawing, Scene
+from kv_adapters.reports.figures.scene import Drawing, Scene, look
 
 Write = Callable[..., list[Path]]
 
@@ -114,3 +114,10 @@ def deep(folder: Path) -> Path:
             row["doc"] = {**row["doc"], "depth": 0.5}
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def test_no_adapter_has_the_bases_look_and_twenty_have_looks_of_their_own() -> None:
+    base, adapters = look(0), [look(number) for number in range(1, 21)]
+    assert base[0] not in {colour for colour, _ in adapters}
+    assert base[1] not in {marker for _, marker in adapters}
+    assert len(set(adapters)) == 20

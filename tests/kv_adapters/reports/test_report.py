@@ -1,5 +1,6 @@
 """The page stands alone, shows what changed, and trusts nothing that a model wrote."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +119,19 @@ def test_names_with_dollars_and_slashes_are_drawn_inside_the_folder(
     page = write_report(base, [odd], tmp_path / "report")
     assert {file.suffix for file in page.parent.iterdir()} == {".html", ".jsonl", ".png", ".svg"}
     assert "a$^$b: 1.00 at 1" in page.read_text()
+
+
+def test_the_page_says_what_inconclusive_means_for_a_recipe_and_lists_what_the_screen_does_not(
+    write_run: Write, tmp_path: Path
+) -> None:
+    tasks = {f"mmlu_{n}": [1.0, 0.0] for n in range(13)}
+    folders = [write_run(name, {}, tasks) for name in ("base", "same")]
+    for folder in folders:
+        (file,) = folder.glob("results_*")
+        results = json.loads(file.read_text()) | {"group_subtasks": {"mmlu": list(tasks)}}
+        file.write_text(json.dumps(results))
+    base, same = map(load_run, folders)
+    html = write_report(base, [same], tmp_path / "report").read_text()
+    assert "mmlu: 13 tasks</summary>" in html
+    assert "--json" not in html
+    assert "too few documents, or\nfor a recipe too few seeds" in html

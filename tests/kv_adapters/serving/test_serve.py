@@ -163,11 +163,15 @@ def test_vllm_gets_its_flags_unchanged_and_last(tmp_path: Path) -> None:
     given = ["--dtype", "float32", "--tensor-parallel-size=2"]
     made = command(Server(tmp_path, "tiny", {}), ServeRequest(base="x", vllm_flags=given))
     assert made[-3:] == given
-    for flag in ("--api-key", "--port=1", "--served_model_name"):
+    # vLLM's parser takes a flag's beginning for the flag.
+    for flag in (
+        "--api-key", "--port=1", "--served_model_name", "--hos", "--ho=0.0.0.0", "--served_m",
+    ):  # fmt: skip
         with pytest.raises(UsageError, match="decided by kv-adapters serve"):
             refuse_own_flags([*given, flag])
     with pytest.raises(UsageError, match="'folder': not an option; an adapter is given as"):
         refuse_own_flags(["folder"])
+    refuse_own_flags(["--", "--max-model-len", "512", "--lora-dtype=auto", "--model-impl", "vllm"])
 
 
 def test_a_broken_adapter_is_refused(tiny_base: Path, own_adapter: Path) -> None:
@@ -241,3 +245,16 @@ def test_the_command_asks_for_a_base() -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert "--base" in done.stderr
+
+
+def test_chats_are_rendered_as_the_adapters_were_trained(tmp_path: Path) -> None:
+    one = adapter(tmp_path / "one", 8, "q_proj")
+    (one / "recipe.yaml").write_text("data: {chat_template_kwargs: {enable_thinking: false}}")
+    server = Server(tmp_path, "tiny", {"one": one})
+    flag = "--default-chat-template-kwargs"
+    assert flags(server)[flag] == ['{"enable_thinking": false}']
+    assert flags(server, vllm_flags=[flag, "{}"])[flag] == ["{}"]
+    assert "local-chat-completions" in lm_eval_line(server, 4096)
+    other = Server(tmp_path, "tiny", {"one": one, "two": adapter(tmp_path / "two", 8, "q_proj")})
+    with pytest.raises(UsageError, match="one {'enable_thinking': False}, two {}.*-- --default-ch"):
+        flags(other)

@@ -13,7 +13,7 @@ from kv_tasks.errors import ModelError
 from kv_tasks.paths import cache_folder
 from kv_train.architecture import Architecture, architecture, meta_model, refusal
 from kv_train.check.findings import Finding
-from kv_train.models import DEMO, public_name, resolve_model
+from kv_train.models import DEMO, check_revision, public_name, resolve_model
 from kv_train.recipe import Recipe
 from kv_train.tokens import Tokenizer
 
@@ -76,6 +76,7 @@ def _folder(recipe: Recipe, findings: list[Finding]) -> Path | None:
         findings.append(Finding("unchecked", "model", f"{DEMO} is not on this machine", fetch))
         return None
     try:
+        check_revision(name, recipe.revision)
         on_hub = _on_hub(name)
         folder = _from_hub(name, recipe.revision) if on_hub else resolve_model(name)
     except ModelError as error:

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kv_adapters.comparison.compare import Comparison
-from kv_adapters.reports.figures.scene import COLOURS, MARKERS, Drawing, Scene, finish
+from kv_adapters.reports.figures.scene import Drawing, Scene, finish, look
 from kv_adapters.reports.published import MISTRAL
 
 PUBLISHED = "published, Mistral 7B"
@@ -44,11 +44,10 @@ def _draw(axes: Axes, rows: list[Comparison]) -> dict[str, float]:
         # A little more room between tasks than between adapters.
         height -= 1.0 if row.name in heights else 1.6
         heights.setdefault(row.name, height)
-        d, number = row.difference, adapters.index(row.adapter) + 1
-        colour = COLOURS[number % len(COLOURS)]
+        d = row.difference
+        colour, marker = look(adapters.index(row.adapter) + 1)
         axes.plot([100 * d.low, 100 * d.high], [height, height], color=colour, linewidth=1.8)
-        axes.plot([100 * d.difference], [height], color=colour, markersize=6,
-                  marker=MARKERS[number % len(MARKERS)])  # fmt: skip
+        axes.plot([100 * d.difference], [height], color=colour, markersize=6, marker=marker)
         margin = 100 * (row.margin or 0.0)
         axes.fill_between([-margin, 0], height - 0.5, height + 0.5, color="#E69F00", alpha=0.2,
                           linewidth=0)  # fmt: skip

@@ -24,8 +24,9 @@ from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.samples import Sample
 from kv_adapters.comparison.verdict import Verdict
 
+# The first of each is the base's own. The adapters' repeat after five and six, never together.
 COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-MARKERS = "os^Dv*"
+MARKERS = "os^Dv*P"
 # Three labels of more characters than this do not fit beside each other.
 LONG_LABEL = 22
 # The same data gives the same bytes.
@@ -117,16 +118,24 @@ def _point(x: float, here: Sequence[Sample]) -> Point:
     return Point(x, mean, *wilson(mean * questions, questions), len(here))
 
 
+def look(number: int) -> tuple[str, str]:
+    """Return colour and marker of the base, number 0, or of an adapter, from 1."""
+    if number == 0:
+        return COLOURS[0], MARKERS[0]
+    colours, markers = COLOURS[1:], MARKERS[1:]
+    return colours[(number - 1) % len(colours)], markers[(number - 1) % len(markers)]
+
+
 def curve(axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-") -> None:
     """Draw one model's points, joined, with the band of their intervals."""
     x = [point.x for point in drawn]
-    colour = COLOURS[number % len(COLOURS)]
+    colour, marker = look(number)
     axes.fill_between(
         x, [p.low for p in drawn], [p.high for p in drawn], color=colour, alpha=0.15, linewidth=0
     )
     axes.plot(
         x, [p.mean for p in drawn], color=colour, linestyle=style, linewidth=1.8, markersize=5,
-        marker=MARKERS[number % len(MARKERS)], label=label,
+        marker=marker, label=label,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ if (form) {
   const cards = [...document.querySelectorAll("[data-task]")];
   const blocks = [...document.querySelectorAll("[data-block]")];
   const count = document.getElementById("count");
+  const choices = ["adapter", "task", "direction", "position"];
   const choose = (card, name) => {
     const wanted = form.elements[name].value;
     return wanted === "" || card.dataset[name] === wanted;
@@ -12,12 +13,13 @@ if (form) {
     const text = form.elements.text.value.toLowerCase();
     let shown = 0;
     for (const card of cards) {
-      const fits = ["adapter", "task", "direction", "position"].every((name) => choose(card, name))
+      const fits = choices.every((name) => choose(card, name))
         && (text === "" || card.textContent.toLowerCase().includes(text));
       card.hidden = !fits;
       shown += fits ? 1 : 0;
     }
-    const filtered = [...form.elements].some((field) => field.value !== "");
+    // Not all elements: the output that counts is one, and is never empty again.
+    const filtered = [...choices, "text"].some((name) => form.elements[name].value !== "");
     for (const block of blocks) {
       const left = block.querySelectorAll("[data-task]:not([hidden])").length;
       block.hidden = left === 0;
