@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def ours(folder: Path, made: list[dict[str, Any]], arguments: dict[str, Any]) ->
     from kv_train.trainer import AnswerTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoded = encode_rows(tokenizer, made, source="benchmark", max_length=10**6)
+    encoded = encode_rows(tokenizer, made, map(str, count(1)), max_length=10**6)
     return AnswerTrainer(
         model=lora_model(folder, NAME),
         args=TrainingArguments(**arguments, remove_unused_columns=False),
@@ -154,7 +155,7 @@ def plain(folder: Path, made: list[dict[str, Any]], arguments: dict[str, Any]) -
     from kv_train.examples import encode_rows
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoded = encode_rows(tokenizer, made, source="benchmark", max_length=10**6)
+    encoded = encode_rows(tokenizer, made, map(str, count(1)), max_length=10**6)
     rows = [{"input_ids": list(r.input_ids), "labels": list(r.labels)} for r in encoded]
     return Trainer(
         model=lora_model(folder, "sdpa"),

@@ -369,3 +369,10 @@ def test_a_recipe_that_cannot_be_read_and_one_of_another_service_are_refused() -
     service = command("gpt-3.5-turbo-multi-subkey").exception
     assert isinstance(service, RecipeError)
     assert "kv-train openai gpt-3.5-turbo-multi-subkey --dry-run" in str(service)
+
+
+def test_a_file_is_read_where_windows_cannot_be_filled(tmp_path: Path) -> None:
+    """The recipe's window is of the held-out prompts alone."""
+    missing = [f"data.file={tmp_path / 'typo.jsonl'}", f"model={tmp_path}"]
+    report = check(load_recipe("llama-3.1-8b", missing))
+    assert "typo.jsonl: no such file" in found(report, "error")["data"]

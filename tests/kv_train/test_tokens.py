@@ -159,6 +159,20 @@ def test_an_end_of_turn_that_has_no_role_in_the_tokenizer_is_trained(tiny_tokeni
     assert trained == "The value is 8364.<end_of_turn>"
 
 
+def test_special_tokens_that_open_an_answer_do_not_end_it(tiny_tokenizer: Any) -> None:
+    """As where a channel is named before the answer's words."""
+    tokenizer = with_template(
+        tiny_tokenizer,
+        "{% for m in messages %}<|im_start|>{{ m.role }}"
+        "{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ m.content }}"
+        "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}",
+    )
+    tokenizer.add_tokens([AddedToken(t, special=True) for t in ("<|channel|>", "<|message|>")])
+    row = encode(tokenizer, ROW, name="row", max_length=500)
+    trained = tokenizer.decode(row.input_ids[row.prompt_length :])
+    assert trained == "<|channel|>final<|message|>The value is 8364.<|im_end|>"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

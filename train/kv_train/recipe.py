@@ -123,7 +123,11 @@ class Data(Section):
         }
         for key, allowed in meant.items():
             if self._said(key) and not allowed:
-                raise ValueError(f"{key} means nothing to kind {self.generator!r}; remove it")
+                default = type(self).model_fields[key].default
+                raise ValueError(
+                    f"{key} means nothing to kind {self.generator!r}; remove it"
+                    + (f", or set it to its default, {default}" if default is not None else "")
+                )
         if needle and self.tokens is None:
             raise ValueError("tokens is missing: kind 'needle' fills a window of that many")
         return self

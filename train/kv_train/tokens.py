@@ -117,7 +117,11 @@ def encode(
                 f"{name}: the first token of the answer merges with the prompt, so a model could "
                 "never generate it; begin the answer with a word"
             )
-        spans.append((start, _end_of_turn(tokenizer, ids, start, name)))
+        # A template may open the answer with special tokens of its own; the turn ends behind it.
+        words = message["content"].strip()
+        said = max(len(prompt), whole.find(words, len(prompt)) + len(words))
+        behind = next((i for i, at in enumerate(starts) if at >= said), len(ids))
+        spans.append((start, _end_of_turn(tokenizer, ids, start, behind, name)))
     end = spans[-1][1]
     if end > max_length:
         raise DataError(
@@ -172,12 +176,20 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
     return messages
 
 
-def _end_of_turn(tokenizer: Tokenizer, ids: list[int], start: int, name: str) -> int:
-    """Return the index after the first special token from ``start`` on, the end of turn."""
+def _end_of_turn(tokenizer: Tokenizer, ids: list[int], start: int, behind: int, name: str) -> int:
+    """Return the index after the first special token from ``behind`` on, the end of turn.
+
+    Args:
+        tokenizer: says which tokens are special.
+        ids: of the whole conversation.
+        start: of the answer, as the template renders it.
+        behind: the answer's words, where they stand as they were given; else ``start``.
+        name: of the row.
+    """
     # Named ones, such as eos, and those that a vocabulary marks, such as Gemma's <end_of_turn>.
     added = tokenizer.added_tokens_decoder
     special = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
-    for index in range(start, len(ids)):
+    for index in range(behind, len(ids)):
         if ids[index] in special:
             if index == start:
                 break

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.statistics import Difference
@@ -32,8 +32,17 @@ from kv_tasks.errors import UsageError
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
 LEVEL = 0.05
-# Strict: YAML's true is not 1.
-Margin = Annotated[float, Field(gt=0, lt=1, strict=True, allow_inf_nan=False)]
+
+
+def _no_truth(value: object) -> object:
+    """YAML's true is not 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a valid number between 0 and 1")
+    return value
+
+
+# Not strict: YAML reads 1e-2 as text.
+Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), BeforeValidator(_no_truth)]
 
 
 class Gate(BaseModel):

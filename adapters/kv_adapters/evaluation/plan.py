@@ -112,7 +112,8 @@ class Unit:
 def plan(request: Request, models: Models) -> list[Unit]:
     """Return the units model by model, base first, so that adapters switch seldom."""
     versions = tuple(_versions(request.backend))
-    template = arguments_of(list(models.adapters), request.chat_template_args)
+    arguments = arguments_of(list(models.adapters), request.chat_template_args)
+    template = json.dumps(arguments, sort_keys=True) if arguments else None
     return [
         Unit(
             label=adapter.name if adapter else "base",
@@ -131,11 +132,18 @@ def plan(request: Request, models: Models) -> list[Unit]:
             too_long=request.too_long,
             seed=request.seed,
             versions=versions,
-            chat_template_args=json.dumps(template, sort_keys=True) if template else None,
+            chat_template_args=template if _templated(request, task) else None,
         )
         for adapter in [None, *models.adapters]
         for task in single_protocol(request.tasks)
     ]
+
+
+def _templated(request: Request, task: str) -> bool:
+    """Say whether this side may call the chat template: never of the harness's own tasks."""
+    if request.backend == "openai" or request.chat_template == "off":
+        return False
+    return request.chat_template == "on" or config_checksum(task) is not None
 
 
 def _versions(backend: BackendName) -> Iterator[str]:

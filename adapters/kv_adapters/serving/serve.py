@@ -63,7 +63,9 @@ def command(server: Server, request: ServeRequest) -> list[str]:
         for name, folder in server.adapters.items()
     ]
     settings = where | engine | {"lora_modules": modules or None}
-    if not any(flag.startswith(TEMPLATE_FLAG) for flag in request.vllm_flags):
+    # As vLLM's parser reads it, shortened or with underscores.
+    named = [flag.partition("=")[0].replace("_", "-") for flag in request.vllm_flags]
+    if not any(len(n) > len("--default-") and TEMPLATE_FLAG.startswith(n) for n in named):
         template = arguments_of(folders, flag=f"-- {TEMPLATE_FLAG}")
         settings["default_chat_template_kwargs"] = json.dumps(template) if template else None
     return [*started, *as_flags(settings), *request.vllm_flags]

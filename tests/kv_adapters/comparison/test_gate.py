@@ -116,6 +116,14 @@ def test_a_wrong_gate_file_is_named_with_its_key(tmp_path: Path, text: str, mess
     assert str(file) in str(caught.value)
 
 
+def test_a_margin_may_be_written_as_people_write_small_numbers(tmp_path: Path) -> None:
+    """YAML takes 1e-2 for text."""
+    file = tmp_path / "gate.yaml"
+    file.write_text("margin: 1e-2\ntasks: {gsm8k: 2e-2}")
+    gate = load_gate(file)
+    assert (gate.margin, gate.tasks["gsm8k"]) == (0.01, 0.02)
+
+
 def test_a_gate_file_names_its_tasks_and_margins(tmp_path: Path) -> None:
     file = tmp_path / "gate.yaml"
     file.write_text("margin: 0.02\ntasks:\n  mmlu:\n  my_task: 0.005\n")

@@ -281,6 +281,9 @@ def test_prompts_are_rendered_as_the_adapters_were_trained_unless_the_user_says_
         assert found["kv_adapters"]["chat_template_args"] == '{"enable_thinking": false}'
     evaluate(request_(base, tmp_path / "other", told, chat_template_args={}))
     assert prompt(tmp_path / "other" / "told").endswith("assistant\n")
+    asked = request_(base, tmp_path / "out", told, tasks=["hellaswag", TASK])
+    units = plan(asked, find_models(str(base), [told], "hf"))
+    assert [unit.chat_template_args is None for unit in units] == [True, False] * 2
     models = find_models(str(base), [told, tiny_adapter], "hf")
     with pytest.raises(UsageError, match="trained with different arguments of the chat template"):
         plan(request_(base, tmp_path / "out"), models)

@@ -3,7 +3,7 @@
 Facts are gathered here and in the modules beside it, and drawn by :mod:`kv_train.check.rendering`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from kv_train.check.plan import Estimate, Plan, estimate_of, plan_of
 from kv_train.check.rows import Lengths, Piece, Rows, example, gather, lengths
 from kv_train.examples import generate, held_out, held_out_names, row_names
 from kv_train.precision import settled
-from kv_train.recipe import Recipe
+from kv_train.recipe import Data, Recipe
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def check(recipe: Recipe, tokenizer: Path | None = None) -> Report:
 
 
 def _training_rows(recipe: Recipe, model: Model) -> Rows:
-    tokens = _uncounted_window(recipe, model)
+    tokens = _uncounted_window([s for s in recipe.sections if s.file is None], model)
     if tokens is not None:
         unknown = f"windows of {tokens:,} tokens are filled by the model's tokenizer"
         return Rows((), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),))
@@ -87,20 +87,18 @@ def _training_rows(recipe: Recipe, model: Model) -> Rows:
 
 
 def _held_out_rows(recipe: Recipe, model: Model) -> Rows:
-    if recipe.evaluation.file is None and _uncounted_window(recipe, model):
+    # A file's section generates held-out prompts by its other keys.
+    if recipe.evaluation.file is None and _uncounted_window(recipe.sections, model):
         return Rows((), (), (), ())
     rows = held_out(recipe, model.folder or "")
     return gather(rows, recipe, model, key="evaluation", names=held_out_names(recipe))
 
 
-def _uncounted_window(recipe: Recipe, model: Model) -> int | None:
-    """Return the tokens of a window that only the model's tokenizer could fill, if it is missing.
-
-    A file's section generates held-out prompts by its other keys.
-    """
+def _uncounted_window(sections: Sequence[Data], model: Model) -> int | None:
+    """Return the tokens of a window that only the model's tokenizer fills, if that is missing."""
     if model.folder is not None:
         return None
-    return next((data.tokens for data in recipe.sections if data.tokens is not None), None)
+    return next((data.tokens for data in sections if data.tokens is not None), None)
 
 
 def _findings(
