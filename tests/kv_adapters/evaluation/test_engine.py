@@ -40,8 +40,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def adapter(tmp_path_factory: pytest.TempPathFactory, demo_model: Path) -> Path:
     """A few steps on the demo model: enough to teach it the answer's form."""
     out = tmp_path_factory.mktemp("adapters") / "short"
-    overrides = ["data.samples=128", "data.dictionaries=8", "data.questions_per_context=8"]
+    overrides = ["data.samples=64", "data.dictionaries=8", "data.questions_per_context=8"]
     overrides += ["mix=[]", "evaluation.steps=0", "training.learning_rate=2e-3"]
+    overrides += ["training.packs_per_step=1"]
     arguments = [part for override in overrides for part in ("--set", override)]
     done = run("kv-train", "run", "demo-smollm2", "--out", str(out), *arguments)
     assert done.returncode == 0, done.stderr
