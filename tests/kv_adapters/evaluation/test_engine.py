@@ -22,6 +22,7 @@ LEAVES = (
     "mdqa_pos_synth_5docs_03",
     "mdqa_pos_synth_5docs_05",
 )
+LIMIT = 2
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, adapter: Path) -> tuple[P
     out = tmp_path_factory.mktemp("results")
     done = run(
         "kv-adapters", "eval", "--base", "smollm2-135m", "--adapter", str(adapter),
-        "--tasks", ",".join(TASKS), "--limit", "3", "--out", str(out),
+        "--tasks", ",".join(TASKS), "--limit", str(LIMIT), "--out", str(out),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out, done.stderr
@@ -75,7 +76,7 @@ def test_one_engine_start_serves_base_and_adapter(finished: tuple[Path, str]) ->
     for label in ("base", "short"):
         assert len(list((out / label).glob("results_*.json"))) == len(TASKS)
         for leaf in LEAVES:
-            assert len(rows(out / label, leaf)) == 3
+            assert len(rows(out / label, leaf)) == LIMIT
 
 
 def test_the_adapter_answers_in_the_template_and_the_base_does_not(
@@ -92,7 +93,8 @@ def test_vllm_and_peft_agree(finished: tuple[Path, str], adapter: Path, tmp_path
     """The same prompts through transformers and PEFT; rounding may turn a digit."""
     done = run(
         "kv-adapters", "eval", "--base", "smollm2-135m", "--adapter", str(adapter),
-        "--tasks", "kv_simple_16dicts", "--limit", "3", "--backend", "hf", "--out", str(tmp_path),
+        "--tasks", "kv_simple_16dicts", "--limit", str(LIMIT), "--backend", "hf",
+        "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ours, theirs = finished[0] / "short", tmp_path / "short"
