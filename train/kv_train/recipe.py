@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# What vLLM's LoRA kernels accept (vLLM 0.32, max_lora_rank) up to a rank that makes sense.
-MAX_RANK = 512
+# What vLLM 0.32 takes as max_lora_rank; an adapter of another rank is served in the next larger.
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+MAX_RANK = RANKS[-1]
 # Module names that every supported architecture shares; vLLM refuses LoRA on lm_head and
 # embeddings, so they are no choice here.
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
