@@ -121,7 +121,7 @@ def mdqa_data(
         int, typer.Option(min=1, help="Questions over the same documents.")
     ] = 1,
     corpus: Annotated[
-        Literal["nq-open-training", "encyclopedia-training"],
+        Literal["nq-open-training", "encyclopedia-training", "encyclopedia-training-large"],
         typer.Option(help="Of questions that no task asks."),
     ] = "nq-open-training",
     form: Annotated[

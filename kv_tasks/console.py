@@ -4,6 +4,7 @@ Standard output carries results; progress, warnings and errors go to standard er
 """
 
 import errno
+import json
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -113,6 +114,17 @@ def requires(extra: str) -> Iterator[None]:
         raise MissingPackageError(
             f'{error.name} is not installed; run: pip install "kv-tasks[{extra}]"'
         ) from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that an option was given, or refuse it as wrong usage."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object, such as {{...}}")
+    return found
 
 
 def progress(items: Iterable[T], *, total: int) -> Iterator[T]:

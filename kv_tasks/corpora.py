@@ -23,7 +23,7 @@ from kv_tasks.questions import Corpus, Question
 # Of the 2,655 questions of NQ-Open, so that 2,000 are left to evaluate.
 TRAINING_QUESTIONS = 655
 # The encyclopedia's parts by entry: every task's corpus begins with the first.
-ENTRIES, LARGE, WITH_TRAINING = 1000, 2000, 2650
+ENTRIES, LARGE, WITH_TRAINING, WITH_LARGE_TRAINING = 1000, 2000, 2650, 10_000
 
 
 @cache
@@ -109,6 +109,7 @@ CORPORA: dict[str, Callable[[], tuple[Question, ...]]] = {
     "encyclopedia": lambda: entries(count=WITH_TRAINING)[:ENTRIES],
     "encyclopedia-large": lambda: entries(count=WITH_TRAINING)[:LARGE],
     "encyclopedia-training": lambda: entries(count=WITH_TRAINING)[LARGE:],
+    "encyclopedia-training-large": lambda: entries(count=WITH_LARGE_TRAINING)[LARGE:],
 }
 
 

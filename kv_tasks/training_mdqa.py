@@ -10,9 +10,10 @@ Questions and documents are those that no task evaluates (:mod:`kv_tasks.corpora
 positions are balanced: every part of the rows covers all of them. The answer is one that the
 gold document states word for word; training on another would teach to answer from memory.
 
-With ``encyclopedia-training`` everything named is invented: retrieval in natural language that
-teaches no facts either. Several questions may be asked over the same documents, each of another
-one; no document answers two of them.
+With ``encyclopedia-training`` (650 questions) and ``encyclopedia-training-large`` (8,000)
+everything named is invented: retrieval in natural language that teaches no facts either. Several
+questions may be asked over the same documents, each of another one; no document answers two of
+them.
 """
 
 import random
@@ -28,7 +29,7 @@ from kv_tasks.normalize import contains_answer, normalize
 from kv_tasks.questions import Corpus, Question
 from kv_tasks.training_forms import Form, shaped
 
-CORPORA = ("nq-open-training", "encyclopedia-training")
+CORPORA = ("nq-open-training", "encyclopedia-training", "encyclopedia-training-large")
 Asked = tuple[Question, str]
 """A question with the answer that its gold document states."""
 

@@ -45,8 +45,10 @@ def render() -> tuple[str, dict[str, bytes]]:
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
     figures: dict[str, bytes] = {}
+    in_short = described.pop("in_short")
     models = [_model(name, entry, figures) for name, entry in described.items()]
-    return environment.get_template("RESULTS.md.j2").render(models=models), figures
+    template = environment.get_template("RESULTS.md.j2")
+    return template.render(in_short=in_short, models=models), figures
 
 
 def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[
         "name": name,
         "title": entry["title"],
         "conditions": entry["conditions"],
+        "machine": entry.get("machine", "2 cores"),
         "scores": _side_by_side(verdicts),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],

@@ -1,6 +1,5 @@
 """``kv-adapters``: verify, serve, evaluate, compare and report adapters."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,16 +15,6 @@ app = console.program("Evaluate LoRA adapters beside their base model, and say w
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("card")(card_command)
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise typer.BadParameter(f"{text!r} is no JSON object, such as {{...}}")
-    return found
 
 
 @app.command()
@@ -80,13 +69,21 @@ def evaluate(
     chat_template_args: Annotated[
         dict[str, Any] | None,
         typer.Option(
-            parser=_json_object,
+            parser=console.json_object,
             metavar="JSON",
             help="What the chat template is called with, as JSON, such as "
             "'{\"enable_thinking\": false}'. [default: as the adapters were trained]",
         ),
     ] = None,
     max_length: Annotated[int | None, typer.Option(min=1, help="Context in tokens.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Prompts computed together, with hf; vllm decides itself.",
+            show_default="8",
+        ),
+    ] = None,
     too_long: Annotated[
         Literal["error", "skip"],
         typer.Option(help="Prompts that do not fit: stop, or leave out and count."),
@@ -119,6 +116,7 @@ def evaluate(
         chat_template=chat_template,
         chat_template_args=chat_template_args,
         max_length=max_length,
+        batch_size=batch_size,
         too_long=too_long,
         seed=seed,
         url=url,

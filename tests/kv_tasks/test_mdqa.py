@@ -28,6 +28,7 @@ from .common_fields import check_document
 POSITIONS = (1, 2, 5, 10, 15, 20)
 GROUPS = {
     "mdqa_pos": [f"mdqa_pos_{p:02d}" for p in POSITIONS],
+    "mdqa_pos_middle": [f"mdqa_pos_{p:02d}" for p in (5, 10, 15)],
     "mdqa_pos_synth": [f"mdqa_pos_synth_{p:02d}" for p in POSITIONS],
     "mdqa_pos_synth_5docs": [f"mdqa_pos_synth_5docs_{p:02d}" for p in (1, 3, 5)],
 }
@@ -44,7 +45,7 @@ def corpus(request: pytest.FixtureRequest) -> Corpus:
 
 @pytest.fixture(params=GROUPS)
 def group(request: pytest.FixtureRequest) -> str:
-    if request.param == "mdqa_pos":
+    if request.param in ("mdqa_pos", "mdqa_pos_middle"):
         request.getfixturevalue("shared_data")
     return str(request.param)
 

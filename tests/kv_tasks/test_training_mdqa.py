@@ -15,7 +15,11 @@ from kv_tasks.errors import UsageError
 from kv_tasks.normalize import contains_answer, normalize
 from kv_tasks.training_mdqa import CORPORA, questions, rows
 
-EVALUATED = {"nq-open-training": "nq-open", "encyclopedia-training": "encyclopedia-large"}
+EVALUATED = {
+    "nq-open-training": "nq-open",
+    "encyclopedia-training": "encyclopedia-large",
+    "encyclopedia-training-large": "encyclopedia-large",
+}
 SHOWN = re.compile(r"^Document \[\d+\]\(Title: ", re.MULTILINE)
 
 

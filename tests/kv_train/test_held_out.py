@@ -7,7 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, EvalPrediction
 
+from kv_tasks.errors import DataError
 from kv_tasks.training_data import Specification, rows
+from kv_train import examples
 from kv_train.attention import NAME
 from kv_train.examples import encode_rows, held_out
 from kv_train.held_out import HeldOut, other_kinds
@@ -45,6 +47,20 @@ def test_an_answer_is_exact_if_and_only_if_greedy_decoding_writes_it(tiny_base: 
         exact, losses = answer_scores(model.eval(), Collator(0)(packs))
         assert exact.tolist() == expected
         assert losses[..., 1].unique().tolist() == [5]
+
+
+def test_several_processes_encode_as_one_does(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    made = list(rows(Specification(samples=130, dictionaries=3), workers=1))
+    names = [f"row {number}" for number in range(130)]
+    alone = encode_rows(tokenizer, made, names, max_length=2048)
+    monkeypatch.setattr(examples, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(examples.os, "sched_getaffinity", lambda _: {0, 1})
+    assert encode_rows(tokenizer, made, names, max_length=2048) == alone
+    with pytest.raises(DataError, match="row 0: .* more than the limit of 16"):
+        encode_rows(tokenizer, made, names, max_length=16)
 
 
 def test_metrics_weigh_tokens_and_questions_and_ignore_what_fills_a_batch() -> None:

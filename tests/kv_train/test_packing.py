@@ -5,6 +5,7 @@ at a time.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from kv_tasks.errors import ModelError
+from kv_train import attention
 from kv_train.attention import NAME, Layout, visible
 from kv_train.packing import Collator, Pack, pack, pack_rows
 from kv_train.tokens import IGNORED, Row
@@ -221,6 +223,26 @@ def test_attention_that_a_model_wants_and_this_one_lacks_is_refused() -> None:
         shared_context_attention(
             torch.nn.Identity(), query, query, query, None, layout=layout, softcap=50.0
         )
+
+
+def test_cudnn_computes_no_masked_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: dict[bool, list[bool]] = {True: [], False: []}
+
+    def attend(module: torch.nn.Module, query: torch.Tensor, *rest: Any, **kwargs: Any) -> Any:
+        masked = rest[2] is not None
+        allowed[masked].append(torch.backends.cuda.cudnn_sdp_enabled())
+        return query.transpose(1, 2), None
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", attend)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    layout = Layout(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[0, 1, 2, 2]]), 2)
+    states = torch.zeros(1, 2, 4, 8)
+    attention.shared_context_attention(
+        torch.nn.Identity(), states, states, states, None, layout=layout
+    )
+    # Its backward makes NaN of some masked rows; without a mask it is sound, and fast.
+    assert allowed == {True: [False], False: [True]}
+    assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_contexts_are_never_mixed_and_packs_have_the_size_asked_for() -> None:

@@ -138,7 +138,7 @@ def test_every_kind_fills_a_window_of_the_models_own_tokens(kind: str, tiny_fold
 
 
 def test_no_question_that_any_section_trains_on_is_held_out(tmp_path: Path) -> None:
-    """Of the same corpus and seed, whatever the numbers of questions over one context."""
+    """Whatever the corpora, seeds and numbers of questions over one context."""
     documents = "kind: mdqa, corpus: encyclopedia-training, documents: 5"
     file = tmp_path / "rows.jsonl"
     trained = training_mdqa.rows(samples=30, documents=5, corpus="encyclopedia-training", seed=1)
@@ -148,12 +148,13 @@ data: {{{documents}, samples: 20}}
 mix:
   - {{{documents}, samples: 60, questions_per_context: 3}}
   - {{{documents}, file: {file}}}
+  - {{kind: mdqa, corpus: encyclopedia-training-large, documents: 5, samples: 300, seed: 3}}
 """
     recipe = load_recipe(write(tmp_path, MINIMAL + sections))
     trained_on = {asked_in(row) for row in generate(recipe, "m")}
     held = [asked_in(row) for row in held_out(recipe, "m")]
-    assert len(trained_on) >= 60
-    assert len(held) == 122
+    assert len(trained_on) >= 360
+    assert len(held) == 162
     assert not trained_on & set(held)
 
 

@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from kv_tasks.errors import ModelError
 
 NAME = "kv_shared_context"
+# Not cuDNN: given a mask, torch 2.11 to 2.13 choose it on an H100, and its backward makes NaN of
+# Qwen2.5's large activations at some lengths (github.com/pytorch/pytorch/issues/196678).
+_MASKED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 CONTEXT, PADDING = 0, -1
 
 
@@ -48,8 +52,9 @@ class Layout:
         Made once for all layers that share a window.
         """
         if (start, window) not in self._masks:
-            made = visible(self.segments, self.positions, start, window)
-            self._masks[start, window] = made[:, None].to(device)
+            # Computed where it is used: of 4,800 tokens it has millions of cells.
+            made = visible(self.segments.to(device), self.positions.to(device), start, window)
+            self._masks[start, window] = made[:, None]
         return self._masks[start, window]
 
 
@@ -112,9 +117,10 @@ def shared_context_attention(
     if start < tokens:
         mask = layout.mask(start, window, query.device)
         rest = query[:, :, start:]
-        parts.append(
-            sdpa_attention_forward(module, rest, key, value, mask, is_causal=False, **kwargs)[0]
-        )
+        with sdpa_kernel(_MASKED):
+            parts.append(
+                sdpa_attention_forward(module, rest, key, value, mask, is_causal=False, **kwargs)[0]
+            )
     return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)), None
 
 

@@ -1,12 +1,12 @@
 """``kv-train``: train adapters, and find base models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kv_tasks import console
-from kv_tasks.errors import RecipeError
+from kv_tasks.errors import RecipeError, UsageError
 from kv_tasks.files import write_text
 
 app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
@@ -134,6 +134,58 @@ def openai_job(
         interval=interval,
     )
     console.out.print(result, markup=False)
+
+
+@app.command("own-answers")
+def own_answers(
+    base: Annotated[str, typer.Argument(help="Base model: folder, hub name or short name.")],
+    out: Annotated[Path, typer.Option(help="JSON lines file to write, for a recipe's mix.")],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSON lines file of yours with a "prompt" each. [default: ordinary prompts that '
+            "ship with the package]"
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Of the ordinary prompts.", show_default="400")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="An answer that goes on for longer is left out.")
+    ] = 224,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered together.")] = 32,
+    chat_template_args: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            parser=console.json_object,
+            metavar="JSON",
+            help="As the recipe's data.chat_template_kwargs.",
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+) -> None:
+    """Write the base model's own answers to ordinary prompts, which training then keeps.
+
+    The same command goes on after a kill.
+    """
+    from kv_tasks.files import check_out
+    from kv_train.models import resolve_model
+    from kv_train.ordinary_prompts import ordinary_prompts
+
+    if prompts is not None and samples is not None:
+        raise UsageError("--samples: counts the ordinary prompts; a file is answered whole")
+    check_out(out)
+    with console.requires("train"):
+        from kv_train.own_answers import Greedy, identity, read_prompts, write_own_answers
+
+    asked = ordinary_prompts(samples or 400) if prompts is None else read_prompts(prompts)
+    folder = resolve_model(base, revision)
+    settings = {"max_tokens": max_tokens, "chat_template_args": chat_template_args}
+    mark = identity(folder, asked, settings)
+    answering = Greedy(folder, max_tokens, chat_template_args)
+    kept = write_own_answers(out, asked, answering, mark, batch_size)
+    console.note(f"{kept} answers; {len(asked) - kept} of {max_tokens} tokens or none left out")
+    console.out.print(str(out), markup=False)
 
 
 @app.command()

@@ -1,7 +1,11 @@
 """Training and held-out rows of a recipe: generated or read from a file, then encoded."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,9 @@ from kv_train.recipe import Data, Recipe
 from kv_train.tokens import Row, Tokenizer, encode
 
 DOCUMENTS, CORPUS = 20, "nq-open-training"
+_CHUNK = 64
+# Characters below which further processes cost more than they save: each loads transformers.
+_WORTH_PROCESSES = 50_000_000
 
 
 def generate(
@@ -61,7 +68,7 @@ def held_out(recipe: Recipe, model: Path | str) -> Iterator[dict[str, Any]]:
         contexts = -(-wanted.samples // data.questions_per_context)
         held = contexts * data.questions_per_context
         if data.generator == "mdqa":
-            rows = _documents(data, model, held, "messages", _trained_questions(recipe, data))
+            rows = _documents(data, model, held, "messages", _trained_questions(recipe))
         else:
             rows = _GENERATORS.get(data.generator, _dictionaries)(data, model, held, "messages")
         kinds.append(data.generator)
@@ -118,19 +125,21 @@ def _documents(
     )
 
 
-def _trained_questions(recipe: Recipe, held: Data) -> set[str]:
-    """Return the questions over documents that any section trains on, of the corpus of ``held``."""
-    corpus = held.corpus or CORPUS
+def _trained_questions(recipe: Recipe) -> set[str]:
+    """Return the questions over documents that any section trains on.
+
+    Of all corpora, since a large one contains the small one.
+    """
     found: set[str] = set()
     for data in recipe.sections:
         if data.file is not None:
             # Whatever else a row may hold: what is wrong with it is said when it is encoded.
             texts = (str(m) for row in read_rows(data.file) for m in _contents(row))
             found |= {question for text in texts if (question := question_of(text)) is not None}
-        elif data.generator == "mdqa" and (data.corpus or CORPUS) == corpus:
+        elif data.generator == "mdqa":
             found |= training_mdqa.questions(
                 samples=data.samples,
-                corpus=corpus,
+                corpus=data.corpus or CORPUS,
                 questions_per_context=data.questions_per_context,
                 seed=data.seed,
             )
@@ -173,7 +182,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: no such file; write one with: kv-tasks data --out FILE"
+            f"{path}: no such file; write one with: kv-tasks data --out FILE, or the base model's "
+            "own answers with: kv-train own-answers MODEL --out FILE"
         ) from error
     except jsonlines.InvalidLineError as error:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
@@ -189,14 +199,41 @@ def encode_rows(
     max_length: int,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Encode all rows; the first that cannot be trained on stops with its name."""
+    """Encode all rows; the first that cannot be trained on stops with its name.
+
+    Long ones are shared among the processor's cores: 10,000 rows of 4,000 tokens take one core
+    over two minutes.
+    """
+    named = list(zip(rows, names, strict=False))
+    work = partial(_encode_chunk, max_length=max_length, template_kwargs=template_kwargs)
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
+    cores = len(os.sched_getaffinity(0))
+    letters = sum(len(str(text)) for row, _ in named for text in _contents(row))
+    if cores == 1 or letters < _WORTH_PROCESSES:
+        return [row for chunk in chunks for row in work(chunk, tokenizer)]
+    # A spawned process has no locks and threads of this one, and no GPU. It keeps the tokenizer.
+    with ProcessPoolExecutor(
+        cores, mp_context=get_context("spawn"), initializer=_keep, initargs=(tokenizer,)
+    ) as pool:
+        return [row for chunk in pool.map(work, chunks) for row in chunk]
+
+
+_kept: list[Tokenizer] = []
+
+
+def _keep(tokenizer: Tokenizer) -> None:
+    _kept[:] = [tokenizer]
+
+
+def _encode_chunk(
+    named: Sequence[tuple[Mapping[str, Any], str]],
+    tokenizer: Tokenizer | None = None,
+    *,
+    max_length: int,
+    template_kwargs: Mapping[str, Any] | None,
+) -> list[Row]:
+    known = tokenizer or _kept[0]
     return [
-        encode(
-            tokenizer,
-            row,
-            name=name,
-            max_length=max_length,
-            template_kwargs=template_kwargs,
-        )
-        for row, name in zip(rows, names, strict=False)
+        encode(known, row, name=name, max_length=max_length, template_kwargs=template_kwargs)
+        for row, name in named
     ]

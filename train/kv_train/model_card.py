@@ -10,8 +10,8 @@ from kv_train.models import is_packaged
 from kv_train.recipe import RANKS, Data, Recipe
 from kv_train.recipe_files import dump_recipe
 
-# Everything that this corpus names is invented.
-INVENTED = "encyclopedia-training"
+# Everything that these corpora name is invented.
+INVENTED = ("encyclopedia-training", "encyclopedia-training-large")
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
 
@@ -86,7 +86,7 @@ def _method(sections: Sequence[Data]) -> str:
     paper = "Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292)"
     if any(data.file is not None for data in sections):
         return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
-    if any(data.generator == "mdqa" and data.corpus != INVENTED for data in sections):
+    if any(data.generator == "mdqa" and data.corpus not in INVENTED for data in sections):
         return f"It was trained on questions over documents, the baseline of {paper}."
     return f"The data is synthetic and teaches no facts, after {paper}."
 

@@ -55,7 +55,9 @@ class Data(Section):
     samples: Annotated[int, Field(ge=1)] = 350
     dictionaries: Annotated[int | None, Field(ge=1)] = None
     documents: Annotated[int | None, Field(ge=1)] = None
-    corpus: Literal["nq-open-training", "encyclopedia-training"] | None = None
+    corpus: (
+        Literal["nq-open-training", "encyclopedia-training", "encyclopedia-training-large"] | None
+    ) = None
     tokens: Annotated[int | None, Field(ge=1)] = None
     shortest: Annotated[int | None, Field(ge=1)] = None
     placement: Literal["paper", "uniform", "even"] = "paper"

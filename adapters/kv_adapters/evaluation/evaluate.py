@@ -29,6 +29,11 @@ def evaluate(request: Request) -> list[Outcome]:
         raise UsageError(
             f"--url {request.url}: --backend {request.backend} asks no server; add --backend server"
         )
+    if request.batch_size and request.backend != "hf":
+        raise UsageError(
+            f"--batch-size {request.batch_size}: --backend {request.backend} makes its own "
+            "batches; leave it out"
+        )
     if request.chat_template_args and request.backend == "openai":
         raise UsageError("--chat-template-args: a chat service calls its template itself")
     if not request.tasks:

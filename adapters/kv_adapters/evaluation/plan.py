@@ -46,6 +46,7 @@ class Request:
         chat_template_args: what the template is called with, None for what the adapters were
             trained with.
         max_length: context in tokens, None for the model's own.
+        batch_size: prompts computed together, for the backend that does not decide itself.
         too_long: whether a prompt that does not fit is an error, or left out and counted; tasks
             of the harness's own know only the error.
         seed: of engine and few-shot sampling.
@@ -66,6 +67,7 @@ class Request:
     chat_template: ChatTemplate = "auto"
     chat_template_args: Mapping[str, Any] | None = None
     max_length: int | None = None
+    batch_size: int | None = None
     too_long: TooLong = "error"
     seed: int = 1234
     url: str | None = None

@@ -95,6 +95,7 @@ def settings_of(request: Request, models: Models) -> Settings:
         adapters=list(models.adapters),
         base_name=request.base,
         max_length=request.max_length,
+        batch_size=request.batch_size or Settings.batch_size,
         seed=request.seed,
         url=request.url,
         tensor_parallel=request.tensor_parallel,

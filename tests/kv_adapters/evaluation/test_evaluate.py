@@ -40,7 +40,7 @@ def samples(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_adapter: Path) -> Path:
     out = tmp_path_factory.mktemp("results")
-    evaluate(request_(tiny_base, out, tiny_adapter))
+    evaluate(request_(tiny_base, out, tiny_adapter, batch_size=3))
     return out
 
 
@@ -58,6 +58,7 @@ def test_each_model_has_a_folder_with_the_harness_own_files(
         assert list((finished / label).glob(".*")) == []
     (adapted,) = results(finished / tiny_adapter.name)
     assert adapted["config"]["model_args"]["adapter"] == str(tiny_adapter)
+    assert adapted["config"]["model_args"]["batch_size"] == 3
     record = adapted["kv_adapters"]
     assert record["adapter_sha256"]
     assert (record["truncated"], record["skipped"]) == (0, 0)
@@ -292,6 +293,8 @@ def test_prompts_are_rendered_as_the_adapters_were_trained_unless_the_user_says_
 def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--url http://x: --backend hf asks no server"):
         evaluate(request_(tiny_base, tmp_path, url="http://x"))
+    with pytest.raises(UsageError, match="--batch-size 4: --backend vllm makes its own batches"):
+        evaluate(request_(tiny_base, tmp_path, backend="vllm", batch_size=4))
     with pytest.raises(UsageError, match="--chat-template-args: a chat service"):
         evaluate(request_(tiny_base, tmp_path, backend="openai", chat_template_args={"a": 1}))
     asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]

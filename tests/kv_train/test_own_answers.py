@@ -1,0 +1,139 @@
+"""A base model's own answers: only whole ones, kept through a kill, fit to train on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jsonlines
+import pytest
+from transformers import AutoTokenizer
+from typer.testing import CliRunner
+
+from kv_tasks.errors import DataError, RunError, UsageError
+from kv_train.cli import app
+from kv_train.ordinary_prompts import ordinary_prompts
+from kv_train.own_answers import Greedy, identity, read_prompts, write_own_answers
+from kv_train.tokens import encode
+
+PROMPTS = ["three", "a longer prompt", "two", "never ends"]
+
+
+class Answers:
+    """Answers in capitals, except what never ends; falls over at a prompt if told so."""
+
+    def __init__(self, falls_at: str | None = None) -> None:
+        self.asked: list[str] = []
+        self._falls_at = falls_at
+
+    def __call__(self, prompts: Sequence[str]) -> list[str | None]:
+        if self._falls_at in prompts:
+            raise KeyboardInterrupt
+        self.asked += prompts
+        return [None if prompt == "never ends" else prompt.upper() for prompt in prompts]
+
+
+def written(file: Path) -> list[tuple[str, str]]:
+    with jsonlines.open(file) as reader:
+        return [tuple(message["content"] for message in row["messages"]) for row in reader]
+
+
+def test_rows_are_chats_of_the_answers_that_end_in_the_order_of_the_prompts(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "own.jsonl"
+    answers = Answers()
+    assert write_own_answers(out, PROMPTS, answers, "mark", batch_size=3) == 3
+    assert answers.asked == sorted(PROMPTS, key=len), "of like length together"
+    assert written(out) == [(p, p.upper()) for p in PROMPTS if p != "never ends"]
+    assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    out = tmp_path / "own.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
+    assert not out.exists()
+    with (tmp_path / "own.jsonl.partial").open("a") as file:
+        file.write('{"prompt": 3, "ans')
+    again = Answers()
+    write_own_answers(out, PROMPTS, again, "mark", batch_size=1)
+    assert again.asked == ["never ends", "a longer prompt"]
+    assert len(written(out)) == 3
+
+
+def test_answers_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
+    out = tmp_path / "own.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
+    with pytest.raises(RunError, match="own.jsonl.partial: holds answers of another model"):
+        write_own_answers(out, PROMPTS, Answers(), "another mark", batch_size=1)
+
+
+def test_no_answer_that_ends_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of 1 answers ended by itself"):
+        write_own_answers(tmp_path / "o", ["never ends"], Answers(), "mark", batch_size=1)
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_mark_is_of_model_prompts_and_settings(tiny_base: Path, tiny_folder: Path) -> None:
+    marks = {
+        identity(tiny_base, PROMPTS, {"max_tokens": 8}),
+        identity(tiny_base, PROMPTS[1:], {"max_tokens": 8}),
+        identity(tiny_base, PROMPTS, {"max_tokens": 9}),
+    }
+    assert len(marks) == 3
+    assert identity(tiny_base, PROMPTS, {"max_tokens": 8}) in marks
+
+
+def test_a_model_answers_as_one_prompt_at_a_time_would(demo_model: Path) -> None:
+    prompts = ["What is the capital of France?", "Hi", "Write a long story about a king."]
+    greedy = Greedy(demo_model, max_tokens=24)
+    together = greedy(prompts)
+    assert together == [greedy([prompt])[0] for prompt in prompts]
+    assert together[0] is not None
+    assert "Paris" in together[0]
+    assert together[2] is None, "a story does not end within 24 tokens"
+    messages = [
+        {"role": "user", "content": prompts[0]},
+        {"role": "assistant", "content": together[0]},
+    ]
+    tokenizer = AutoTokenizer.from_pretrained(demo_model)
+    row = encode(tokenizer, {"messages": messages}, name="row", max_length=512)
+    (span,) = row.spans
+    assert tokenizer.decode(row.input_ids[span[0] : span[1]]) == f"{together[0]}<|im_end|>"
+
+
+def test_ordinary_prompts_are_of_a_seed_and_all_different_kinds() -> None:
+    made = ordinary_prompts(532)
+    assert made == ordinary_prompts(532)
+    assert made[:9] == ordinary_prompts(9)
+    assert made != ordinary_prompts(532, seed=1)
+    shown = [prompt for prompt in made if prompt.count("The answer is") >= 2]
+    assert len(shown) == 110
+    assert all(prompt.endswith("\nAnswer:") for prompt in shown)
+    with pytest.raises(UsageError, match="--samples 999: there are 532 ordinary prompts"):
+        ordinary_prompts(999)
+
+
+def test_prompts_of_a_file_are_read_or_their_line_named(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a"}\n{"prompt": "b", "more": 1}\n')
+    assert read_prompts(file) == ["a", "b"]
+    file.write_text('{"prompt": "a"}\n{"text": "b"}\n')
+    with pytest.raises(DataError, match="line 2: expected a text as 'prompt', found None"):
+        read_prompts(file)
+
+
+def test_the_command_writes_a_file_that_a_recipe_mixes_in(demo_model: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(json.dumps({"prompt": "What is the capital of France?"}) + "\n")
+    out = tmp_path / "own.jsonl"
+    command = ["own-answers", str(demo_model), "--prompts", str(prompts), "--out", str(out)]
+    done = CliRunner().invoke(app, [*command, "--max-tokens", "24"])
+    assert done.exit_code == 0, done.output
+    ((asked, answer),) = written(out)
+    assert asked == "What is the capital of France?"
+    assert "Paris" in answer
+    assert isinstance(
+        CliRunner().invoke(app, [*command, "--samples", "3"]).exception, UsageError
+    )

@@ -1,0 +1,186 @@
+"""The base model's own answers to ordinary prompts: training data against forgetting.
+
+Retrieval prompts all have short answers of one form, and a small model that trains on nothing
+else gives up every other form. Its own answers, mixed in, teach it nothing and hold it to how it
+answered before (self-distillation; Xiong et al. propose synthetic data as a part of a larger
+instruction set for the same reason):
+
+    kv-train own-answers smollm2-135m --out own-answers.jsonl
+    mix: [{file: own-answers.jsonl}]
+
+An answer is decoded greedily. One that does not end by itself within the tokens allowed is left
+out and counted: training on it would teach to stop in the middle.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import jsonlines
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kv_tasks import console
+from kv_tasks.errors import DataError, ModelError, RunError
+from kv_tasks.files import write_jsonl
+from kv_train.building import use_all_cores
+from kv_train.examples import read_rows
+from kv_train.models import base_checksum, tokenizer_checksum
+from kv_train.precision import DTYPES, best_precision
+
+
+class Answering(Protocol):
+    """Answers prompts; None where an answer does not end."""
+
+    def __call__(self, prompts: Sequence[str]) -> Sequence[str | None]:
+        """Return one answer a prompt."""
+
+
+class Greedy:
+    """A model that answers greedily, several prompts together."""
+
+    def __init__(
+        self, folder: Path, max_tokens: int, template_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Load the model; raise ModelError where it has no chat template."""
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        if not self._tokenizer.chat_template:
+            raise ModelError(f"{folder}: no chat template; choose an instruction-tuned model")
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[best_precision()])
+        if torch.accelerator.is_available():
+            model = model.to(torch.accelerator.current_accelerator())
+        else:
+            use_all_cores()
+        self._model = model.eval()
+        self._options = dict(template_kwargs or {})
+        config = self._model.generation_config
+        ends = config.eos_token_id
+        named = ends if isinstance(ends, list) else [ends]
+        self._ends = {*named, self._tokenizer.eos_token_id} - {None}
+        config.update(
+            do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=1.0,
+            no_repeat_ngram_size=0, max_length=None, max_new_tokens=max_tokens,
+            eos_token_id=sorted(self._ends), pad_token_id=self._tokenizer.pad_token_id,
+        )  # fmt: skip
+
+    def __call__(self, prompts: Sequence[str]) -> list[str | None]:
+        """See :class:`Answering`."""
+        texts = [
+            self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}],
+                tokenize=False,
+                add_generation_prompt=True,
+                **self._options,
+            )
+            for prompt in prompts
+        ]
+        encoded = self._tokenizer(
+            texts, return_tensors="pt", padding=True, add_special_tokens=False
+        ).to(self._model.device)
+        with torch.no_grad():
+            made = self._model.generate(**encoded)
+        return [self._text(ids) for ids in made[:, encoded["input_ids"].shape[1] :].tolist()]
+
+    def _text(self, ids: list[int]) -> str | None:
+        end = next((place for place, token in enumerate(ids) if token in self._ends), None)
+        if end is None:
+            return None
+        return str(self._tokenizer.decode(ids[:end], skip_special_tokens=True)).strip() or None
+
+
+def identity(folder: Path, prompts: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """Digest all that decides the answers."""
+    known = [base_checksum(folder), tokenizer_checksum(folder), list(prompts), dict(settings)]
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def write_own_answers(
+    out: Path, prompts: Sequence[str], answering: Answering, mark: str, batch_size: int
+) -> int:
+    """Write chat rows of the answers that end, in the order of the prompts; return their number.
+
+    What is answered so far lies in ``<out>.partial``; the same call goes on from there.
+
+    Args:
+        out: JSON lines file.
+        prompts: to answer.
+        answering: the model.
+        mark: :func:`identity` of model, prompts and settings.
+        batch_size: prompts answered together.
+
+    Raises:
+        RunError: ``<out>.partial`` is of other answers.
+        DataError: no answer ends.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    answers = _kept(partial, mark)
+    # Prompts of like length together: the shorter ones are padded to the longest.
+    left = sorted(set(range(len(prompts))) - set(answers), key=lambda n: (len(prompts[n]), n))
+    batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
+    with partial.open("a", encoding="utf-8") as file:
+        if not file.tell():
+            file.write(f"{json.dumps({'identity': mark})}\n")
+        for batch in console.progress(batches, total=len(batches)):
+            for number, text in zip(batch, answering([prompts[n] for n in batch]), strict=True):
+                answers[number] = text
+                file.write(f"{json.dumps({'prompt': number, 'answer': text})}\n")
+            file.flush()
+            if not console.err.is_terminal:
+                console.note(f"{len(answers)} of {len(prompts)} prompts")
+    rows = list(_rows(prompts, answers))
+    if not rows:
+        raise DataError(
+            f"{out}: none of {len(prompts)} answers ended by itself; allow more by --max-tokens"
+        )
+    write_jsonl(out, rows)
+    partial.unlink()
+    return len(rows)
+
+
+def _rows(prompts: Sequence[str], answers: Mapping[int, str | None]) -> Iterator[dict[str, Any]]:
+    for number, prompt in enumerate(prompts):
+        if (answer := answers[number]) is not None:
+            asked = {"role": "user", "content": prompt}
+            yield {"messages": [asked, {"role": "assistant", "content": answer}]}
+
+
+def _kept(partial: Path, mark: str) -> dict[int, str | None]:
+    """Return the answers of an earlier attempt; a line that a kill cut off is not one."""
+    if not partial.is_file():
+        return {}
+    lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    if not whole:
+        partial.unlink()
+        return {}
+    if whole[0].get("identity") != mark:
+        raise RunError(
+            f"{partial}: holds answers of another model, other prompts or settings; finish those, "
+            "or delete the file"
+        )
+    # Rewritten without the cut line, which what is appended would be joined to.
+    with jsonlines.open(partial, "w") as writer:
+        writer.write_all(whole)
+    return {row["prompt"]: row["answer"] for row in whole[1:]}
+
+
+def read_prompts(file: Path) -> list[str]:
+    """Return the ``prompt`` of each line of a JSON lines file.
+
+    Raises:
+        DataError: naming the line without one.
+    """
+    prompts = []
+    for number, row in enumerate(read_rows(file), start=1):
+        prompt = row.get("prompt")
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise DataError(
+                f"{file}, line {number}: expected a text as 'prompt', found {prompt!r:.80}"
+            )
+        prompts.append(prompt)
+    return prompts
