@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from kv_tasks import console
+from kv_tasks.corpora import TrainingCorpus
 from kv_tasks.paths import task_configs
 from kv_tasks.registration import Status
 from kv_tasks.registration import register as register_tasks
@@ -121,7 +122,7 @@ def mdqa_data(
         int, typer.Option(min=1, help="Questions over the same documents.")
     ] = 1,
     corpus: Annotated[
-        Literal["nq-open-training", "encyclopedia-training", "encyclopedia-training-large"],
+        TrainingCorpus,
         typer.Option(help="Of questions that no task asks."),
     ] = "nq-open-training",
     form: Annotated[

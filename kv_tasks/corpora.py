@@ -8,6 +8,7 @@ by document and by the page a document is from. A further corpus is one more ent
 import random
 from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Literal, get_args
 
 from kv_tasks.datafiles import (
     NQ_OPEN_ORACLE,
@@ -20,6 +21,9 @@ from kv_tasks.encyclopedia import entries
 from kv_tasks.errors import DataError
 from kv_tasks.questions import Corpus, Question
 
+# What training may ask; no task does.
+TrainingCorpus = Literal["nq-open-training", "encyclopedia-training", "encyclopedia-training-large"]
+TRAINING_CORPORA: tuple[str, ...] = get_args(TrainingCorpus)
 # Of the 2,655 questions of NQ-Open, so that 2,000 are left to evaluate.
 TRAINING_QUESTIONS = 655
 # The encyclopedia's parts by entry: every task's corpus begins with the first.

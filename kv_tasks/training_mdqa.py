@@ -20,7 +20,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from kv_tasks.corpora import load_corpus
+from kv_tasks.corpora import TRAINING_CORPORA, load_corpus
 from kv_tasks.dictionaries import gold_places
 from kv_tasks.errors import UsageError
 from kv_tasks.mdqa import distractors
@@ -29,7 +29,6 @@ from kv_tasks.normalize import contains_answer, normalize
 from kv_tasks.questions import Corpus, Question
 from kv_tasks.training_forms import Form, shaped
 
-CORPORA = ("nq-open-training", "encyclopedia-training", "encyclopedia-training-large")
 Asked = tuple[Question, str]
 """A question with the answer that its gold document states."""
 
@@ -49,7 +48,7 @@ def rows(
     Args:
         samples: number of rows.
         documents: in each prompt, the gold one included.
-        corpus: one of :data:`CORPORA`.
+        corpus: one of :data:`kv_tasks.corpora.TRAINING_CORPORA`.
         questions_per_context: questions over the same documents.
         seed: of the order of questions, the gold positions and the distractors.
         beside: questions that are asked elsewhere, see :func:`questions`, and left out here.
@@ -60,8 +59,8 @@ def rows(
             whole contexts.
         DataError: when the corpus cannot be had, or has too few documents.
     """
-    if corpus not in CORPORA:
-        raise UsageError(f"corpus {corpus!r}: choose one of {', '.join(CORPORA)}")
+    if corpus not in TRAINING_CORPORA:
+        raise UsageError(f"corpus {corpus!r}: choose one of {', '.join(TRAINING_CORPORA)}")
     if not 1 <= questions_per_context <= documents:
         raise UsageError(
             f"questions_per_context {questions_per_context}: choose 1 to documents, {documents}; "

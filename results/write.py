@@ -6,9 +6,11 @@ What a condition is, and what was found, is written by hand (conditions.yaml); t
 are computed from the harness's own files by ``kv_adapters.comparison``.
 """
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jsonlines
@@ -26,6 +28,7 @@ from kv_train.held_out import PARTS, other_kinds
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "RESULTS.md"
+PARTS_OF_A_KEY = ("value_match", "dictionary_match")
 
 
 def main() -> None:
@@ -68,6 +71,8 @@ def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[
         "conditions": entry["conditions"],
         "machine": entry.get("machine", "2 cores"),
         "scores": _side_by_side(verdicts),
+        "keys": _keys(runs),
+        "lengths": _lengths(folder / "by-length.json"),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
         "drawings": drawings,
@@ -101,6 +106,45 @@ def _change(row: Comparison, documents: int) -> str:
     star = " *" if d.low > 0 or d.high < 0 else ""
     others = "" if d.documents == documents else f" (of {d.documents})"
     return f"{100 * d.difference:+.1f}{star}{others}"
+
+
+def _keys(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
+    """Return a heading and a row a task: shares of answers with the right value, right place.
+
+    Exact match asks for both. Conditions without the task have an empty cell.
+    """
+    names = [name for run in runs.values() for name in run.tasks if name.startswith("kv_")]
+    table = [("task", *runs)]
+    for name in dict.fromkeys(names):
+        cells = []
+        for run in runs.values():
+            task = run.tasks.get(name)
+            rows = [sample.row() for sample in task.samples] if task else []
+            shares = [fmean(row[key] for row in rows) for key in PARTS_OF_A_KEY] if rows else []
+            cells.append(" / ".join(f"{share:.2f}" for share in shares))
+        table.append((name, *cells))
+    return table if len(table) > 1 else []
+
+
+def _lengths(file: Path) -> dict[str, Any] | None:
+    """Return a table of MDQA's changes with answers cut to equal length, see by_length.py."""
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    rows = []
+    for number, row in enumerate(next(iter(found.values()))["rows"]):
+        others = [entry["rows"][number] for entry in found.values()]
+        changes = [
+            f"{100 * o['change']:+.1f} ({100 * o['low']:+.1f} to {100 * o['high']:+.1f})"
+            for o in others
+        ]
+        rows.append((str(row["words"] or "all"), f"{row['base']:.3f}", *changes))
+    heading = ("words", "base", *found)
+    medians = ", ".join(
+        f"{entry['words'][1]:g} of {name}, {entry['words'][0]:g} of the base there"
+        for name, entry in found.items()
+    )
+    return {"table": [heading, *rows], "medians": medians}
 
 
 def _contrast(one: Run, other: Run) -> dict[str, str]:

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from kv_tasks import mdqa
 from kv_tasks.cli import app
+from kv_tasks.corpora import TRAINING_CORPORA
 from kv_tasks.errors import UsageError
 from kv_tasks.normalize import contains_answer, normalize
-from kv_tasks.training_mdqa import CORPORA, questions, rows
+from kv_tasks.training_mdqa import questions, rows
 
 EVALUATED = {
     "nq-open-training": "nq-open",
@@ -23,7 +24,7 @@ EVALUATED = {
 SHOWN = re.compile(r"^Document \[\d+\]\(Title: ", re.MULTILINE)
 
 
-@pytest.fixture(params=CORPORA)
+@pytest.fixture(params=TRAINING_CORPORA)
 def corpus(request: pytest.FixtureRequest) -> str:
     if request.param == "nq-open-training":
         request.getfixturevalue("shared_data")

@@ -1,6 +1,7 @@
 """A base model's own answers: only whole ones, kept through a kill, fit to train on."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import pytest
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from kv_tasks.errors import DataError, RunError, UsageError
+from kv_tasks.errors import DataError, PromptTooLongError, RunError, UsageError
 from kv_train.cli import app
 from kv_train.ordinary_prompts import ordinary_prompts
 from kv_train.own_answers import Greedy, identity, read_prompts, write_own_answers
 from kv_train.tokens import encode
 
-PROMPTS = ["three", "a longer prompt", "two", "never ends"]
+# A line break to str.splitlines, none to JSON.
+PROMPTS = ["three", "a longer\u2028prompt", "two", "never ends"]
 
 
 class Answers:
@@ -53,11 +55,15 @@ def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None
     with pytest.raises(KeyboardInterrupt):
         write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
     assert not out.exists()
-    with (tmp_path / "own.jsonl.partial").open("a") as file:
-        file.write('{"prompt": 3, "ans')
+    for _ in range(2):
+        with (tmp_path / "own.jsonl.partial").open("a") as file:
+            file.write('{"prompt": 3, "ans')
+        with pytest.raises(KeyboardInterrupt):
+            write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
     again = Answers()
     write_own_answers(out, PROMPTS, again, "mark", batch_size=1)
-    assert again.asked == ["never ends", "a longer prompt"]
+    assert again.asked == ["never ends", "a longer\u2028prompt"]
+    assert written(out)[1] == ("a longer\u2028prompt", "A LONGER\u2028PROMPT")
     assert len(written(out)) == 3
 
 
@@ -75,13 +81,20 @@ def test_no_answer_that_ends_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
-def test_the_mark_is_of_model_prompts_and_settings(tiny_base: Path, tiny_folder: Path) -> None:
+def test_the_mark_is_of_model_prompts_and_settings(tiny_base: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_base, tmp_path / "other")
+    config = other / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rope_theta": 5.0}))
+    worded = shutil.copytree(tiny_base, tmp_path / "worded")
+    (worded / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
     marks = {
         identity(tiny_base, PROMPTS, {"max_tokens": 8}),
         identity(tiny_base, PROMPTS[1:], {"max_tokens": 8}),
         identity(tiny_base, PROMPTS, {"max_tokens": 9}),
+        identity(other, PROMPTS, {"max_tokens": 8}),
+        identity(worded, PROMPTS, {"max_tokens": 8}),
     }
-    assert len(marks) == 3
+    assert len(marks) == 5
     assert identity(tiny_base, PROMPTS, {"max_tokens": 8}) in marks
 
 
@@ -93,6 +106,8 @@ def test_a_model_answers_as_one_prompt_at_a_time_would(demo_model: Path) -> None
     assert together[0] is not None
     assert "Paris" in together[0]
     assert together[2] is None, "a story does not end within 24 tokens"
+    with pytest.raises(PromptTooLongError, match="more than the 8192 of the model"):
+        greedy(["word " * 8200])
     messages = [
         {"role": "user", "content": prompts[0]},
         {"role": "assistant", "content": together[0]},
@@ -104,14 +119,15 @@ def test_a_model_answers_as_one_prompt_at_a_time_would(demo_model: Path) -> None
 
 
 def test_ordinary_prompts_are_of_a_seed_and_all_different_kinds() -> None:
-    made = ordinary_prompts(532)
-    assert made == ordinary_prompts(532)
+    made = ordinary_prompts()
+    assert made == ordinary_prompts(531)
+    assert len(set(made)) == 531
     assert made[:9] == ordinary_prompts(9)
-    assert made != ordinary_prompts(532, seed=1)
+    assert made != ordinary_prompts(seed=1)
     shown = [prompt for prompt in made if prompt.count("The answer is") >= 2]
     assert len(shown) == 110
     assert all(prompt.endswith("\nAnswer:") for prompt in shown)
-    with pytest.raises(UsageError, match="--samples 999: there are 532 ordinary prompts"):
+    with pytest.raises(UsageError, match="--samples 999: there are 531 ordinary prompts"):
         ordinary_prompts(999)
 
 
@@ -122,6 +138,8 @@ def test_prompts_of_a_file_are_read_or_their_line_named(tmp_path: Path) -> None:
     file.write_text('{"prompt": "a"}\n{"text": "b"}\n')
     with pytest.raises(DataError, match="line 2: expected a text as 'prompt', found None"):
         read_prompts(file)
+    with pytest.raises(DataError, match="--prompts .*none.jsonl: no such file"):
+        read_prompts(tmp_path / "none.jsonl")
 
 
 def test_the_command_writes_a_file_that_a_recipe_mixes_in(demo_model: Path, tmp_path: Path) -> None:
@@ -134,6 +152,4 @@ def test_the_command_writes_a_file_that_a_recipe_mixes_in(demo_model: Path, tmp_
     ((asked, answer),) = written(out)
     assert asked == "What is the capital of France?"
     assert "Paris" in answer
-    assert isinstance(
-        CliRunner().invoke(app, [*command, "--samples", "3"]).exception, UsageError
-    )
+    assert isinstance(CliRunner().invoke(app, [*command, "--samples", "3"]).exception, UsageError)

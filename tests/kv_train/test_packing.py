@@ -234,6 +234,7 @@ def test_cudnn_computes_no_masked_attention(monkeypatch: pytest.MonkeyPatch) -> 
         return query.transpose(1, 2), None
 
     monkeypatch.setattr(attention, "sdpa_attention_forward", attend)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(True)
     layout = Layout(torch.tensor([[0, 0, 1, 2]]), torch.tensor([[0, 1, 2, 2]]), 2)
     states = torch.zeros(1, 2, 4, 8)
@@ -243,6 +244,7 @@ def test_cudnn_computes_no_masked_attention(monkeypatch: pytest.MonkeyPatch) -> 
     # Its backward makes NaN of some masked rows; without a mask it is sound, and fast.
     assert allowed == {True: [False], False: [True]}
     assert torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(before)
 
 
 def test_contexts_are_never_mixed_and_packs_have_the_size_asked_for() -> None:

@@ -10,7 +10,7 @@ import yaml
 from transformers import AutoTokenizer
 
 from kv_tasks import training_mdqa
-from kv_tasks.errors import RecipeError
+from kv_tasks.errors import DataError, RecipeError
 from kv_tasks.files import write_jsonl
 from kv_tasks.mdqa_prompt import question_of
 from kv_train.examples import generate, held_out, row_names
@@ -114,6 +114,12 @@ def test_of_mixed_data_all_is_trained_on_and_all_is_held_out(
     assert not {text for _, text in asked} & {row["messages"][0]["content"] for row in rows}
     with pytest.raises(RecipeError, match="--set mix.7.samples=3: '7' has no keys"):
         load_recipe(write(tmp_path, MINIMAL + MIXED), ["mix.7.samples=3"])
+
+
+def test_a_missing_file_is_said_before_anything_is_generated(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL + MIXED), [f"mix.1.file={tmp_path / 'none'}"])
+    with pytest.raises(DataError, match="none: no such file; .* kv-train own-answers MODEL"):
+        next(generate(recipe, "m"))
 
 
 def test_a_seed_is_the_seed_of_all_that_is_mixed(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def own_answers(
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Of the ordinary prompts.", show_default="400")
+        int | None, typer.Option(min=1, help="Of the ordinary prompts.", show_default="all")
     ] = None,
     max_tokens: Annotated[
         int, typer.Option(min=1, help="An answer that goes on for longer is left out.")
@@ -178,13 +178,16 @@ def own_answers(
     with console.requires("train"):
         from kv_train.own_answers import Greedy, identity, read_prompts, write_own_answers
 
-    asked = ordinary_prompts(samples or 400) if prompts is None else read_prompts(prompts)
+    asked = ordinary_prompts(samples) if prompts is None else read_prompts(prompts)
     folder = resolve_model(base, revision)
     settings = {"max_tokens": max_tokens, "chat_template_args": chat_template_args}
     mark = identity(folder, asked, settings)
     answering = Greedy(folder, max_tokens, chat_template_args)
     kept = write_own_answers(out, asked, answering, mark, batch_size)
-    console.note(f"{kept} answers; {len(asked) - kept} of {max_tokens} tokens or none left out")
+    console.note(
+        f"{kept} answers; {len(asked) - kept} left out, which did not end within {max_tokens} "
+        "tokens or said nothing"
+    )
     console.out.print(str(out), markup=False)
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -22,6 +22,7 @@ DOCUMENTS, CORPUS = 20, "nq-open-training"
 _CHUNK = 64
 # Characters below which further processes cost more than they save: each loads transformers.
 _WORTH_PROCESSES = 50_000_000
+_MOST_PROCESSES = 16
 
 
 def generate(
@@ -37,6 +38,10 @@ def generate(
     Raises:
         DataError: a file's line is no JSON object, or a window is too short for its questions.
     """
+    for data in recipe.sections:
+        # Before minutes go into what stands above it.
+        if data.file is not None and not data.file.exists():
+            raise _missing(data.file)
     for data in recipe.sections:
         if data.file is not None:
             yield from read_rows(data.file)
@@ -181,14 +186,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 empty = False
                 yield row
     except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: no such file; write one with: kv-tasks data --out FILE, or the base model's "
-            "own answers with: kv-train own-answers MODEL --out FILE"
-        ) from error
+        raise _missing(path) from error
     except jsonlines.InvalidLineError as error:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
     if empty:
         raise DataError(f"{path}: no rows; expected JSON lines with 'messages'")
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(
+        f"{path}: no such file; write one with: kv-tasks data --out FILE, or the base model's own "
+        "answers with: kv-train own-answers MODEL --out FILE"
+    )
 
 
 def encode_rows(
@@ -198,42 +207,48 @@ def encode_rows(
     *,
     max_length: int,
     template_kwargs: Mapping[str, Any] | None = None,
+    beside: int = 1,
 ) -> list[Row]:
     """Encode all rows; the first that cannot be trained on stops with its name.
 
     Long ones are shared among the processor's cores: 10,000 rows of 4,000 tokens take one core
     over two minutes.
+
+    Args:
+        tokenizer: a fast tokenizer with a chat template.
+        rows: chat messages.
+        names: of the rows, for messages.
+        max_length: the most tokens a row may have.
+        template_kwargs: what the chat template is called with.
+        beside: processes that do the same on these cores.
     """
     named = list(zip(rows, names, strict=False))
-    work = partial(_encode_chunk, max_length=max_length, template_kwargs=template_kwargs)
-    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
-    cores = len(os.sched_getaffinity(0))
+    encoded = partial(encode, max_length=max_length, template_kwargs=template_kwargs)
+    cores = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)) // beside)
     letters = sum(len(str(text)) for row, _ in named for text in _contents(row))
-    if cores == 1 or letters < _WORTH_PROCESSES:
-        return [row for chunk in chunks for row in work(chunk, tokenizer)]
-    # A spawned process has no locks and threads of this one, and no GPU. It keeps the tokenizer.
+    if cores < 2 or letters < _WORTH_PROCESSES:
+        return [encoded(tokenizer, row, name=name) for row, name in named]
+    chunks = [named[start : start + _CHUNK] for start in range(0, len(named), _CHUNK)]
+    # A spawned process has no locks and threads of this one, and no GPU. It keeps the encoder,
+    # whose tokenizer takes longer to send than a chunk to encode.
     with ProcessPoolExecutor(
-        cores, mp_context=get_context("spawn"), initializer=_keep, initargs=(tokenizer,)
+        cores,
+        mp_context=get_context("spawn"),
+        initializer=_keep,
+        initargs=(partial(encoded, tokenizer),),
     ) as pool:
-        return [row for chunk in pool.map(work, chunks) for row in chunk]
+        return [row for chunk in pool.map(_encode_chunk, chunks) for row in chunk]
 
 
-_kept: list[Tokenizer] = []
+class _Kept:
+    """What a process of :func:`encode_rows` encodes with."""
+
+    encoder: Callable[..., Row]
 
 
-def _keep(tokenizer: Tokenizer) -> None:
-    _kept[:] = [tokenizer]
+def _keep(encoder: Callable[..., Row]) -> None:
+    _Kept.encoder = staticmethod(encoder)
 
 
-def _encode_chunk(
-    named: Sequence[tuple[Mapping[str, Any], str]],
-    tokenizer: Tokenizer | None = None,
-    *,
-    max_length: int,
-    template_kwargs: Mapping[str, Any] | None,
-) -> list[Row]:
-    known = tokenizer or _kept[0]
-    return [
-        encode(known, row, name=name, max_length=max_length, template_kwargs=template_kwargs)
-        for row, name in named
-    ]
+def _encode_chunk(named: Sequence[tuple[Mapping[str, Any], str]]) -> list[Row]:
+    return [_Kept.encoder(row, name=name) for row, name in named]

@@ -84,11 +84,15 @@ def _serving(recipe: Recipe, base: str) -> Iterator[str]:
 def _method(sections: Sequence[Data]) -> str:
     """Say where the data comes from, and whether it teaches facts."""
     paper = "Xiong et al., *From Artificial Needles to Real Haystacks* (arXiv 2406.19292)"
-    if any(data.file is not None for data in sections):
+    generated = [data for data in sections if data.file is None]
+    chats = len(generated) < len(sections)
+    if not generated:
         return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
-    if any(data.generator == "mdqa" and data.corpus not in INVENTED for data in sections):
-        return f"It was trained on questions over documents, the baseline of {paper}."
-    return f"The data is synthetic and teaches no facts, after {paper}."
+    if any(data.generator == "mdqa" and data.corpus not in INVENTED for data in generated):
+        said = f"It was trained on questions over documents, the baseline of {paper}"
+    else:
+        said = f"The data is synthetic and teaches no facts, after {paper}"
+    return f"{said}; a file of chats was mixed in." if chats else f"{said}."
 
 
 def _training(log: Sequence[Mapping[str, Any]]) -> str:

@@ -2,7 +2,8 @@
 
 Explanations, lists and poems on everyday subjects, small sums in words (alone, and after worked
 examples, whose form an answer has to follow), sentences to rewrite, choices of four, questions of
-geography. Made from the lists below by seed; nothing in them is evaluated by any task.
+geography. Made from the lists below by seed. No task evaluates any of them; worked sums and
+choices have the layout that GSM8K and MMLU have in the harness, which is the point of them.
 """
 
 import random
@@ -93,8 +94,8 @@ THINGS = (
 SUMS, WORKED_SUMS = 90, 110
 
 
-def ordinary_prompts(count: int, seed: int = 0) -> list[str]:
-    """Return that many ordinary prompts, in an order of the seed.
+def ordinary_prompts(count: int | None = None, seed: int = 0) -> list[str]:
+    """Return that many ordinary prompts, all by default, each once, in an order of the seed.
 
     Raises:
         UsageError: when there are fewer.
@@ -108,7 +109,8 @@ def ordinary_prompts(count: int, seed: int = 0) -> list[str]:
     made += [form.format(sentence) for form in REWRITING for sentence in SENTENCES]
     made += [_choice(rng, question) for question in CHOICES for _ in range(4)]
     made += [form.format(country) for form in GEOGRAPHY for country in COUNTRIES]
-    if count > len(made):
+    made = list(dict.fromkeys(made))
+    if count is not None and count > len(made):
         raise UsageError(
             f"--samples {count}: there are {len(made)} ordinary prompts; ask for fewer, or give a "
             "file of yours by --prompts"

@@ -14,16 +14,17 @@ out and counted: training on it would teach to stop in the middle.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import jsonlines
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
-from kv_tasks.errors import DataError, ModelError, RunError
+from kv_tasks.errors import DataError, ModelError, PromptTooLongError, RunError
 from kv_tasks.files import write_jsonl
 from kv_train.building import use_all_cores
 from kv_train.examples import read_rows
@@ -45,6 +46,7 @@ class Greedy:
         self, folder: Path, max_tokens: int, template_kwargs: Mapping[str, Any] | None = None
     ) -> None:
         """Load the model; raise ModelError where it has no chat template."""
+        transformers_logging.disable_progress_bar()
         self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         if not self._tokenizer.chat_template:
             raise ModelError(f"{folder}: no chat template; choose an instruction-tuned model")
@@ -57,6 +59,7 @@ class Greedy:
             use_all_cores()
         self._model = model.eval()
         self._options = dict(template_kwargs or {})
+        self._max_tokens = max_tokens
         config = self._model.generation_config
         ends = config.eos_token_id
         named = ends if isinstance(ends, list) else [ends]
@@ -81,9 +84,20 @@ class Greedy:
         encoded = self._tokenizer(
             texts, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self._model.device)
+        self._check(prompts, encoded["attention_mask"].sum(dim=1).tolist())
         with torch.no_grad():
             made = self._model.generate(**encoded)
         return [self._text(ids) for ids in made[:, encoded["input_ids"].shape[1] :].tolist()]
+
+    def _check(self, prompts: Sequence[str], lengths: Sequence[int]) -> None:
+        """Refuse a prompt that leaves no room for its answer in the model's context."""
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        for prompt, length in zip(prompts, lengths, strict=True):
+            if context and length + self._max_tokens > context:
+                raise PromptTooLongError(
+                    f"prompt {prompt[:40]!r}: {length} tokens and {self._max_tokens} of an answer, "
+                    f"more than the {context} of the model; shorten it, or lower --max-tokens"
+                )
 
     def _text(self, ids: list[int]) -> str | None:
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)
@@ -94,7 +108,10 @@ class Greedy:
 
 def identity(folder: Path, prompts: Sequence[str], settings: Mapping[str, Any]) -> str:
     """Digest all that decides the answers."""
-    known = [base_checksum(folder), tokenizer_checksum(folder), list(prompts), dict(settings)]
+    known = [
+        base_checksum(folder), tokenizer_checksum(folder), best_precision(), list(prompts),
+        dict(settings),
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
@@ -153,19 +170,18 @@ def _kept(partial: Path, mark: str) -> dict[int, str | None]:
     """Return the answers of an earlier attempt; a line that a kill cut off is not one."""
     if not partial.is_file():
         return {}
-    lines = partial.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    with partial.open("rb") as file:
+        lines = [line for line in file if line.endswith(b"\n")]
+    whole = [json.loads(line) for line in lines]
+    # What is appended would be joined to a line that was cut.
+    os.truncate(partial, sum(map(len, lines)))
     if not whole:
-        partial.unlink()
         return {}
     if whole[0].get("identity") != mark:
         raise RunError(
             f"{partial}: holds answers of another model, other prompts or settings; finish those, "
             "or delete the file"
         )
-    # Rewritten without the cut line, which what is appended would be joined to.
-    with jsonlines.open(partial, "w") as writer:
-        writer.write_all(whole)
     return {row["prompt"]: row["answer"] for row in whole[1:]}
 
 
@@ -175,6 +191,8 @@ def read_prompts(file: Path) -> list[str]:
     Raises:
         DataError: naming the line without one.
     """
+    if not file.exists():
+        raise DataError(f'--prompts {file}: no such file; write one {{"prompt": "..."}} a line')
     prompts = []
     for number, row in enumerate(read_rows(file), start=1):
         prompt = row.get("prompt")

@@ -75,6 +75,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
                 names,
                 max_length=recipe.training.max_length,
                 template_kwargs=recipe.data.chat_template_kwargs,
+                beside=processes,
             )
         _check_length(recipe, rows, limit)
         packs.append(pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack))

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kv_tasks.corpora import TrainingCorpus
+
 # What vLLM 0.32 takes as max_lora_rank; an adapter of another rank is served in the next larger.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_RANK = RANKS[-1]
@@ -55,9 +57,7 @@ class Data(Section):
     samples: Annotated[int, Field(ge=1)] = 350
     dictionaries: Annotated[int | None, Field(ge=1)] = None
     documents: Annotated[int | None, Field(ge=1)] = None
-    corpus: (
-        Literal["nq-open-training", "encyclopedia-training", "encyclopedia-training-large"] | None
-    ) = None
+    corpus: TrainingCorpus | None = None
     tokens: Annotated[int | None, Field(ge=1)] = None
     shortest: Annotated[int | None, Field(ge=1)] = None
     placement: Literal["paper", "uniform", "even"] = "paper"

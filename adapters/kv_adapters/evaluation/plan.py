@@ -79,7 +79,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Unit:
-    """One model on one task; equal digests mean equal inputs."""
+    """One model on one task; equal digests mean equal inputs.
+
+    How many prompts are computed together is no input: batches change answers by rounding alone,
+    and a run whose memory was too small goes on in smaller ones.
+    """
 
     label: str
     task: str

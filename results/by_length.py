@@ -1,0 +1,85 @@
+"""Score MDQA answers again, cut to their first words: is a change one of reading or of length?
+
+    KV_TASKS_DATA=FOLDER python results/by_length.py results/MODEL
+
+An answer counts as right if an accepted one stands anywhere in it, so that longer answers are right
+more often. Here base and adapter say equally much: both answers are cut to the same number of
+words. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
+answers, which the kept rows do not hold, come from the published questions.
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from kv_adapters.comparison.runs import Run, load_run
+from kv_adapters.comparison.statistics import paired_difference
+from kv_tasks.corpora import load_corpus
+from kv_tasks.files import write_text
+from kv_tasks.normalize import best_subspan_em
+
+WORDS = (8, 12, 16, 20, 30, None)
+
+
+def by_length(folder: Path) -> dict[str, Any]:
+    """Return, for each condition and number of words, base, change, interval and p."""
+    answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
+    base = load_run(folder / "base")
+    found: dict[str, Any] = {}
+    for place in sorted(folder.iterdir()):
+        if not place.is_dir() or place.name == "base":
+            continue
+        pairs = _pairs(base, load_run(place))
+        found[place.name] = {
+            "documents": len(pairs),
+            "words": [median(len(pair[n].split()) for pair in pairs) for n in (1, 2)],
+            "rows": [_row(pairs, answers, words) for words in WORDS],
+        }
+    return found
+
+
+def _pairs(base: Run, other: Run) -> list[tuple[str, str, str]]:
+    """Return question and both answers of each document that both runs have."""
+    pairs: list[tuple[str, str, str]] = []
+    for name, task in other.tasks.items():
+        if not name.startswith("mdqa_pos") or name not in base.tasks:
+            continue
+        there = {sample.key: sample.response for sample in base.tasks[name].samples}
+        pairs += [
+            (sample.question_id, there[sample.key], sample.response)
+            for sample in task.samples
+            if sample.key in there
+        ]
+    return pairs
+
+
+def _row(
+    pairs: list[tuple[str, str, str]], answers: dict[str, tuple[str, ...]], words: int | None
+) -> dict[str, Any]:
+    scores = [
+        [best_subspan_em(_cut(pair[n], words), answers[pair[0]]) for pair in pairs] for n in (1, 2)
+    ]
+    difference = paired_difference(*scores, [pair[0] for pair in pairs])
+    return {
+        "words": words,
+        "base": round(difference.base, 4),
+        "change": round(difference.difference, 4),
+        "low": round(difference.low, 4),
+        "high": round(difference.high, 4),
+        "p": round(difference.p_value, 4),
+    }
+
+
+def _cut(answer: str, words: int | None) -> str:
+    """Return the first words of the first line, which alone is scored."""
+    line = answer.split("\n", 1)[0]
+    return line if words is None else " ".join(line.split()[:words])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    target = Path(sys.argv[1])
+    write_text(target / "by-length.json", json.dumps(by_length(target), indent=1) + "\n")
