@@ -11,6 +11,7 @@ from typing import Literal
 
 from statsmodels.stats.multitest import multipletests
 
+from kv_adapters.comparison.form import form
 from kv_adapters.comparison.gate import Gate, Outcome, non_inferiority, superiority
 from kv_adapters.comparison.pairing import Pair, Pairing, Unmatched, pair
 from kv_adapters.comparison.power import questions_needed
@@ -41,6 +42,7 @@ class Comparison:
         needed: of an inconclusive row: questions that would show the change that was seen, or pass
             the margin if nothing was lost, with 80 % power.
         unread: how many answers could not be read, where that clearly changed.
+        form: what the metric leaves out of how answers look, where that is much.
         pairs: the documents behind them.
         lost: what did not join, and why; empty when everything did.
     """
@@ -58,6 +60,7 @@ class Comparison:
     note: str
     needed: int | None
     unread: str
+    form: str
     pairs: tuple[Pair, ...]
     lost: tuple[Unmatched, ...]
 
@@ -179,6 +182,7 @@ def _row(
     """Compare the documents of one task, or of all tasks of a group, without a judgement yet."""
     name, group = place
     pairs = tuple(found for pairing in joined.values() for found in pairing.pairs)
+    metric = ", ".join(dict.fromkeys(base.tasks[task].metric for task in joined))
     margin = gate.margin_of(name)
     if margin is None and group is not None:
         margin = gate.margin_of(group)
@@ -186,7 +190,7 @@ def _row(
         name=name,
         member_of=group,
         adapter=other.label,
-        metric=", ".join(dict.fromkeys(base.tasks[task].metric for task in joined)),
+        metric=metric,
         kind="superiority" if margin is None else "non-inferiority",
         margin=margin,
         decides=False,
@@ -200,6 +204,7 @@ def _row(
         note="",
         needed=None,
         unread=unread(pairs),
+        form=form(pairs, metric),
         pairs=pairs,
         lost=tuple(lost for pairing in joined.values() for lost in pairing.unmatched),
     )

@@ -34,6 +34,7 @@ class Sample:
         chance: score of guessing: one over the number of choices, 0 where an answer is written.
         refused: 1.0 for an answer that says nothing to the question, None where nobody looked.
         length: tokens of the prompt, None where the task does not say.
+        value: of key-value retrieval: 1.0 where the value is right, whatever else is asked.
         file: where the sample's row is, ``offset`` bytes from the start.
     """
 
@@ -51,6 +52,7 @@ class Sample:
     chance: float
     refused: float | None
     length: int | None
+    value: float | None
     file: Path
     offset: int
 
@@ -200,6 +202,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             chance=_chance(task, responses),
             refused=_number(row.get("other"), float),
             length=_number(doc.get("length"), int),
+            value=_number(row.get("value_match"), float),
             file=file,
             offset=offset,
         )

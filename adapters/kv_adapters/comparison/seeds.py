@@ -109,7 +109,7 @@ def _pooled(label: str, each: Sequence[Comparison], change: "np.ndarray") -> Com
         method=f"{len(each)} seeds and questions",
     )
     # How many answers could not be read is each seed's own, and said there.
-    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="")
+    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="", form="")
 
 
 def _advised(row: Comparison, change: "np.ndarray") -> Comparison:

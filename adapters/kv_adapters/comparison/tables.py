@@ -81,6 +81,8 @@ def remarks(verdict: Verdict, *, shortened: bool = False) -> list[str]:
             lines.append(f"{row.name}: {_plan(row, row.needed)}")
         if row.unread:
             lines.append(f"{row.name}: {row.unread}")
+        if row.form:
+            lines.append(f"{row.name}: {row.form}")
     for spread in verdict.seeds:
         each = ", ".join(f"{100 * change:+.1f}" for change in spread.differences)
         deviation = f"{100 * spread.deviation:.1f}"
@@ -162,6 +164,6 @@ def _row_as_json(row: Comparison) -> dict[str, Any]:
     plain = {
         name: getattr(row, name)
         for name in ("name", "member_of", "metric", "kind", "margin", "decides", "outcome", "note",
-                     "needed", "unread", "p_adjusted")
+                     "needed", "unread", "form", "p_adjusted")
     }  # fmt: skip
     return plain | asdict(row.difference) | {"lost": [asdict(lost) for lost in row.lost]}
