@@ -2,9 +2,9 @@
 
     KV_TASKS_DATA=FOLDER python results/by_length.py results/MODEL
 
-An answer counts as right if an accepted one stands anywhere in it, so that longer answers are right
-more often. Here base and adapter say equally much: both answers are cut to the same number of
-words. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
+An answer counts as right if an accepted one stands anywhere in it, so that it can only gain by more
+words. Here no answer keeps more than a number of its first words; one that is shorter stays as it
+is. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
 answers, which the kept rows do not hold, come from the published questions.
 """
 

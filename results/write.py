@@ -111,19 +111,26 @@ def _change(row: Comparison, documents: int) -> str:
 def _keys(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
     """Return a heading and a row a task: shares of answers with the right value, right place.
 
-    Exact match asks for both. Conditions without the task have an empty cell.
+    Exact match asks for both. Conditions without the task have an empty cell; one of other
+    documents than the base's says how many.
     """
     names = [name for run in runs.values() for name in run.tasks if name.startswith("kv_")]
     table = [("task", *runs)]
     for name in dict.fromkeys(names):
-        cells = []
-        for run in runs.values():
-            task = run.tasks.get(name)
-            rows = [sample.row() for sample in task.samples] if task else []
-            shares = [fmean(row[key] for row in rows) for key in PARTS_OF_A_KEY] if rows else []
-            cells.append(" / ".join(f"{share:.2f}" for share in shares))
-        table.append((name, *cells))
+        rows = [
+            [sample.row() for sample in run.tasks[name].samples] if name in run.tasks else []
+            for run in runs.values()
+        ]
+        if all(key in row for of_run in rows for row in of_run for key in PARTS_OF_A_KEY):
+            table.append((name, *(_shares(of_run, len(rows[0])) for of_run in rows)))
     return table if len(table) > 1 else []
+
+
+def _shares(rows: Sequence[Mapping[str, Any]], documents: int) -> str:
+    if not rows:
+        return ""
+    shares = " / ".join(f"{fmean(row[key] for row in rows):.2f}" for key in PARTS_OF_A_KEY)
+    return shares if len(rows) == documents else f"{shares} (of {len(rows)})"
 
 
 def _lengths(file: Path) -> dict[str, Any] | None:
@@ -152,6 +159,10 @@ def _contrast(one: Run, other: Run) -> dict[str, str]:
     (verdict,) = judge(one, [other])
     # What one of the two was not asked, a warning, is no remark on the other.
     notes = "".join(f"- {line}\n" for line in tables.remarks(verdict))
+    # The first run stands where a base would, and is none.
+    notes = notes.replace("the base's", f"{one.label}'s").replace(
+        "the adapter's", f"{other.label}'s"
+    )
     table = tables.markdown_table(verdict.rows, one.label, other.label)
     return {"one": one.label, "other": other.label, "table": f"{table}\n{notes}"}
 

@@ -106,8 +106,9 @@ def test_a_model_answers_as_one_prompt_at_a_time_would(demo_model: Path) -> None
     assert together[0] is not None
     assert "Paris" in together[0]
     assert together[2] is None, "a story does not end within 24 tokens"
-    with pytest.raises(PromptTooLongError, match="more than the 8192 of the model"):
-        greedy(["word " * 8200])
+    greedy.check(prompts)
+    with pytest.raises(PromptTooLongError, match="prompt 2, 'word .* than the 8192 of the model"):
+        greedy.check(["Hi", "word " * 8200])
     messages = [
         {"role": "user", "content": prompts[0]},
         {"role": "assistant", "content": together[0]},

@@ -183,6 +183,7 @@ def own_answers(
     settings = {"max_tokens": max_tokens, "chat_template_args": chat_template_args}
     mark = identity(folder, asked, settings)
     answering = Greedy(folder, max_tokens, chat_template_args)
+    answering.check(asked)
     kept = write_own_answers(out, asked, answering, mark, batch_size)
     console.note(
         f"{kept} answers; {len(asked) - kept} left out, which did not end within {max_tokens} "

@@ -72,32 +72,39 @@ class Greedy:
 
     def __call__(self, prompts: Sequence[str]) -> list[str | None]:
         """See :class:`Answering`."""
-        texts = [
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                tokenize=False,
-                add_generation_prompt=True,
-                **self._options,
-            )
-            for prompt in prompts
-        ]
+        texts = [self._rendered(prompt) for prompt in prompts]
         encoded = self._tokenizer(
             texts, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self._model.device)
-        self._check(prompts, encoded["attention_mask"].sum(dim=1).tolist())
         with torch.no_grad():
             made = self._model.generate(**encoded)
         return [self._text(ids) for ids in made[:, encoded["input_ids"].shape[1] :].tolist()]
 
-    def _check(self, prompts: Sequence[str], lengths: Sequence[int]) -> None:
-        """Refuse a prompt that leaves no room for its answer in the model's context."""
+    def check(self, prompts: Sequence[str]) -> None:
+        """Refuse a prompt that leaves no room for its answer in the model's context.
+
+        Raises:
+            PromptTooLongError: naming the first such prompt, by its number.
+        """
         context = getattr(self._model.config, "max_position_embeddings", None)
-        for prompt, length in zip(prompts, lengths, strict=True):
-            if context and length + self._max_tokens > context:
+        if context is None:
+            return
+        for number, prompt in enumerate(prompts, start=1):
+            ids = self._tokenizer(self._rendered(prompt), add_special_tokens=False)["input_ids"]
+            if len(ids) + self._max_tokens > context:
                 raise PromptTooLongError(
-                    f"prompt {prompt[:40]!r}: {length} tokens and {self._max_tokens} of an answer, "
-                    f"more than the {context} of the model; shorten it, or lower --max-tokens"
+                    f"prompt {number}, {prompt[:40]!r}: {len(ids)} tokens and {self._max_tokens} "
+                    f"of an answer, more than the {context} of the model; shorten it, or lower "
+                    "--max-tokens"
                 )
+
+    def _rendered(self, prompt: str) -> str:
+        asked = [{"role": "user", "content": prompt}]
+        return str(
+            self._tokenizer.apply_chat_template(
+                asked, tokenize=False, add_generation_prompt=True, **self._options
+            )
+        )
 
     def _text(self, ids: list[int]) -> str | None:
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)

@@ -11,7 +11,7 @@ from statistics import fmean, median
 from kv_adapters.comparison.pairing import Pair
 
 ANYWHERE = "best_subspan_em"
-# Below, a difference is not worth a line: in shares, and in shares of the longer median.
+# Below, a difference is not worth a line: in points of 1, and in shares of the longer median.
 HIDDEN, LONGER = 0.05, 0.1
 
 
@@ -24,20 +24,20 @@ def form(pairs: Sequence[Pair], metric: str) -> str:
 
 
 def _values(pairs: Sequence[Pair]) -> str:
-    values = [
-        (pair.base.value, pair.other.value)
+    valued = [
+        (pair.base.value, pair.other.value, pair.base.score, pair.other.score)
         for pair in pairs
         if pair.base.value is not None and pair.other.value is not None
     ]
-    if not values:
+    if not valued:
         return ""
-    base, other = (fmean(column) for column in zip(*values, strict=True))
-    scores = [fmean(pair.base.score for pair in pairs), fmean(pair.other.score for pair in pairs)]
-    if base - scores[0] < HIDDEN and other - scores[1] < HIDDEN:
+    base, other, *scores = (fmean(column) for column in zip(*valued, strict=True))
+    # Where values changed as the score did, the score says it all.
+    if abs((other - base) - (scores[1] - scores[0])) < HIDDEN:
         return ""
     return (
-        f"the value alone is right in {base:.2f} of the base's answers and {other:.2f} of the "
-        "adapter's"
+        f"of the values asked for, {base:.2f} are right in the base's answers and {other:.2f} in "
+        "the adapter's"
     )
 
 
@@ -46,9 +46,9 @@ def _words(pairs: Sequence[Pair]) -> str:
         median(len(sample.response.split("\n", 1)[0].split()) for sample in column)
         for column in ([pair.base for pair in pairs], [pair.other for pair in pairs])
     )
-    if abs(other - base) < LONGER * max(base, other):
+    if abs(other - base) <= LONGER * max(base, other):
         return ""
     return (
-        f"answers have {other:g} words (median), the base's {base:g}; longer ones are right more "
-        "often"
+        f"the median of the adapter's answers is {other:g} words, of the base's {base:g}; this "
+        "score can only gain by more"
     )

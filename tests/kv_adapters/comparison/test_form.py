@@ -42,12 +42,12 @@ def test_a_value_that_is_found_without_its_dictionary_is_told(write_run: Write) 
     base = run(write_run, "base", "kv_simple", values(0.0, 0.0, 1.0, 0.0))
     other = run(write_run, "other", "kv_simple", values(1.0, 1.0, 1.0, 0.0))
     assert said([base, other]) == (
-        "the value alone is right in 0.25 of the base's answers and 0.75 of the adapter's"
+        "of the values asked for, 0.25 are right in the base's answers and 0.75 in the adapter's"
     )
 
 
-def test_a_value_that_says_what_the_score_says_is_not(write_run: Write) -> None:
-    folders = [run(write_run, name, "kv_simple", values(0.0, 0.0)) for name in ("base", "other")]
+def test_values_that_changed_as_the_score_did_are_not(write_run: Write) -> None:
+    folders = [run(write_run, name, "kv_simple", values(0.5, 0.5)) for name in ("base", "other")]
     assert said(folders) == ""
 
 
@@ -57,12 +57,14 @@ def test_a_value_that_says_what_the_score_says_is_not(write_run: Write) -> None:
         (
             "mdqa",
             "two words\nand a second line that no score reads",
-            "answers have 2 words (median), the base's 5; longer ones are right more often",
+            "the median of the adapter's answers is 2 words, of the base's 5; this score can only "
+            "gain by more",
         ),
         ("mdqa", "a sentence of five words", ""),
+        ("gsm8k", "", ""),
         ("gsm8k", "two words", ""),
     ],
-    ids=["shorter", "as long", "not found anywhere"],
+    ids=["shorter", "as long", "empty", "another score"],
 )  # fmt: skip
 def test_the_length_of_answers_is_told_where_a_score_depends_on_it(
     write_run: Write, task: str, other: str, expected: str
