@@ -177,8 +177,11 @@ def _contents(row: Mapping[str, Any]) -> Iterator[Any]:
             yield message.get("content")
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSON lines file, naming the line that cannot be read."""
+def read_rows(path: Path, key: str = "messages") -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON lines file, naming the line that cannot be read.
+
+    ``key`` is what each of them should have, for the message about an empty file.
+    """
     empty = True
     try:
         with jsonlines.open(path) as reader:
@@ -190,7 +193,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     except jsonlines.InvalidLineError as error:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
     if empty:
-        raise DataError(f"{path}: no rows; expected JSON lines with 'messages'")
+        raise DataError(f"{path}: no rows; expected JSON lines with {key!r}")
 
 
 def _missing(path: Path) -> DataError:

@@ -158,6 +158,8 @@ def write_own_answers(
                 console.note(f"{len(answers)} of {len(prompts)} prompts")
     rows = list(_rows(prompts, answers))
     if not rows:
+        # More tokens are another attempt, which would refuse to go on with this one.
+        partial.unlink()
         raise DataError(
             f"{out}: none of {len(prompts)} answers ended by itself; allow more by --max-tokens"
         )
@@ -201,7 +203,7 @@ def read_prompts(file: Path) -> list[str]:
     if not file.exists():
         raise DataError(f'--prompts {file}: no such file; write one {{"prompt": "..."}} a line')
     prompts = []
-    for number, row in enumerate(read_rows(file), start=1):
+    for number, row in enumerate(read_rows(file, "prompt"), start=1):
         prompt = row.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip():
             raise DataError(
