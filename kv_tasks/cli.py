@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from kv_tasks import console
-from kv_tasks.corpora import TrainingCorpus
+from kv_tasks.corpora import ASKED_BY_NQ_OPEN, TrainingCorpus
 from kv_tasks.paths import task_configs
 from kv_tasks.registration import Status
 from kv_tasks.registration import register as register_tasks
@@ -144,6 +144,11 @@ def mdqa_data(
         form=form,
     )
     console.note(f"{write_jsonl(out, lines)} lines of {corpus}")
+    if corpus == ASKED_BY_NQ_OPEN:
+        console.warn(
+            f"{corpus}: the harness's nq_open asks these questions, too; its score says nothing "
+            "of a model that is trained on them"
+        )
     _print(out)
 
 

@@ -23,10 +23,21 @@ from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, KVError, M
 
 T = TypeVar("T")
 
+
+class _Console(Console):
+    """A console whose reader may leave, as of ``| head``: the exit code stays the command's own."""
+
+    def on_broken_pipe(self) -> None:
+        """Print the rest to nowhere; Rich would exit with 1, which says that a check failed."""
+        self.quiet = True
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, no path of anybody's
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
 # In a file or a pipe there is no screen to fit, and a table must not lose its columns.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
-out = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = _Console(highlight=False, soft_wrap=True, width=_WIDTH)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 # What can be wrong with a path that a user chose, and what to do; anything else is a crash.
 _FREE = "free space or choose another folder, then run again"

@@ -232,7 +232,18 @@ def digits(rng: random.Random, choices: Sequence[int]) -> int:
 
 
 def distinct(rng: random.Random, count: int, choices: Sequence[int]) -> list[int]:
-    """Return different integers as :func:`digits` draws them."""
+    """Return different integers as :func:`digits` draws them.
+
+    Raises:
+        UsageError: when there are hardly so many.
+    """
+    # A tenth is left to distractors, which repeat none of these.
+    most = sum(9 * 10 ** (size - 1) for size in set(choices)) * 9 // 10
+    if count > most:
+        raise UsageError(
+            f"{count} different keys are to be asked for in one haystack, and {most} is the most; "
+            "ask fewer questions a context"
+        )
     drawn: dict[int, None] = {}
     while len(drawn) < count:
         drawn[digits(rng, choices)] = None

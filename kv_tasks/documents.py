@@ -10,6 +10,27 @@ from typing import Any
 from kv_tasks.errors import DataError
 
 
+def check_choice(task: str, field: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse metadata that names no setting there is.
+
+    Raises:
+        DataError: naming the field and the choices.
+    """
+    if value not in choices:
+        raise DataError(f"{task}: {field} {value!r}; choose one of {', '.join(choices)}")
+
+
+def check_samples(task: str, samples: int | None, most: int | None = None) -> None:
+    """Refuse a number of documents below 1, or of more than there are; None is all of them.
+
+    Raises:
+        DataError: naming the number.
+    """
+    if samples is not None and (samples < 1 or (most is not None and samples > most)):
+        there = "1 or more" if most is None else f"1 to {most}"
+        raise DataError(f"{task}: samples {samples}; choose {there}")
+
+
 def document(
     *,
     question_id: str,

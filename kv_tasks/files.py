@@ -21,6 +21,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     or Ctrl-C nothing is left and an existing ``target`` is untouched. A folder replaces
     only a missing or empty folder: what a user already has there is never deleted here.
     """
+    # What a link leads to is replaced, not the link.
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     draft = workshop / target.name
@@ -51,6 +53,8 @@ def check_out(target: Path, *, flag: str = "--out", folder: bool = False) -> Non
     try:
         if not folder and whole.is_dir():
             raise UsageError(f"{flag} {target}: is a folder; name a file")
+        if not folder and whole.exists() and not whole.is_file():
+            raise UsageError(f"{flag} {target}: is a device or a pipe; name a file")
         there = next(p for p in (*([whole] if folder else []), *whole.parents) if p.exists())
         if not there.is_dir():
             raise UsageError(f"{flag} {target}: {there} is a file; name a path in a folder")

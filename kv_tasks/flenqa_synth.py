@@ -22,6 +22,7 @@ from typing import Any, get_args
 import datasets
 
 from kv_tasks.cache import cached_rows
+from kv_tasks.documents import check_choice
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa import ANSWER_TOKENS
 from kv_tasks.flenqa_documents import Padded, Padding, Settings
@@ -67,8 +68,8 @@ def load(
         ModelError: when the tokenizer cannot be loaded.
     """
     refuse_stale(config_source)
-    _check_choice("dispersion", dispersion, get_args(Dispersion))
-    _check_choice("padding", padding, get_args(Padding))
+    check_choice("flenqa_synth", "dispersion", dispersion, get_args(Dispersion))
+    check_choice("flenqa_synth", "padding", padding, get_args(Padding))
     if (ctx_size is None) == (tokens is None) or samples < 1:
         raise DataError(
             f"flenqa_synth: ctx_size {ctx_size}, tokens {tokens}, samples {samples}; give one of "
@@ -97,11 +98,6 @@ def _check_text(path: str, padding: Padding) -> None:
         )
     if not Path(path).is_file():
         raise DataError(f"flenqa_synth: padding_text {path}: no such file; name a UTF-8 .txt file")
-
-
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise DataError(f"flenqa_synth: {field} {value!r}; choose one of {', '.join(choices)}")
 
 
 def _window(tokens: int, tokenizer: str | None) -> Window:

@@ -5,13 +5,13 @@ The paper states no scoring rule; ``exact_match`` here asks for all fields in th
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import datasets
 
 from kv_tasks.cache import cached_rows
 from kv_tasks.dictionaries import Context, Gold, Kind, Needle, Placement, contexts, render
-from kv_tasks.documents import document
+from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.kv_windows import fitted_contexts
 from kv_tasks.model_arguments import ModelArguments
@@ -52,6 +52,9 @@ def load_kind(
             tokenizer, is too short, or is given beside a number of dictionaries.
     """
     refuse_stale(config_source)
+    task = f"kv_{kind.name}".replace("-", "_")
+    check_choice(task, "placement", placement, get_args(Placement))
+    check_samples(task, samples)
     if tokens is not None and dictionaries is not None:
         raise DataError(
             f"tokens {tokens} and dictionaries {dictionaries}: choose one, null for the other; a "
@@ -59,7 +62,7 @@ def load_kind(
         )
     settings: dict[str, Any] = {"samples": samples, "placement": placement, "template": template}
     if tokens is None:
-        count = dictionaries or kind.dictionaries
+        count = kind.dictionaries if dictionaries is None else dictionaries
         rows = kind_rows(kind, dictionaries=count, data_seed=data_seed, **settings)
         return {"test": datasets.Dataset.from_list(list(rows))}
     name = ModelArguments.of(metadata).tokenizer

@@ -17,13 +17,13 @@ One prompt, shortened, and its target (Liu et al., "Lost in the Middle", arXiv 2
 import random
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import datasets
 
 from kv_tasks.datafiles import UUID_RECORDS, published, read_jsonl_gz, remedy
 from kv_tasks.dictionaries import gold_places
-from kv_tasks.documents import document
+from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.registration import refuse_stale
 from kv_tasks.scores import by_depth
@@ -31,6 +31,8 @@ from kv_tasks.scores import by_depth
 ANSWER_TOKENS = 100
 INSTRUCTION = "Extract the value corresponding to the specified key in the JSON object below."
 Record = tuple[str, str]
+Source = Literal["published", "generated"]
+PUBLISHED_OBJECTS = 500
 
 
 def prompt(records: Sequence[Sequence[str]], key: str) -> str:
@@ -47,7 +49,7 @@ def prompt(records: Sequence[Sequence[str]], key: str) -> str:
 def load(
     *,
     keys: int,
-    source: Literal["published", "generated"] = "published",
+    source: Source = "published",
     gold_position: int | None = None,
     samples: int = 500,
     data_seed: int = 0,
@@ -72,6 +74,8 @@ def load(
             had, a row is not of the published form, or the position lies outside the object.
     """
     refuse_stale(config_source)
+    check_choice("kv_uuid", "source", source, get_args(Source))
+    check_samples("kv_uuid", samples, PUBLISHED_OBJECTS if source == "published" else None)
     made = _published(keys) if source == "published" else _generated(keys, samples, data_seed)
     docs = [
         _document(f"kv-uuid-{source}-{keys}-{data_seed}-{number:04d}", *row, gold_position)

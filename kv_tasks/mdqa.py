@@ -22,13 +22,13 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import datasets
 
 from kv_tasks.cache import cached_rows
 from kv_tasks.corpora import load_corpus, retrieved
-from kv_tasks.documents import document
+from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import prompt
 from kv_tasks.mdqa_windows import check_window, fitting, proven
@@ -39,6 +39,7 @@ from kv_tasks.registration import refuse_stale
 from kv_tasks.windows import Window, window
 
 ANSWER_TOKENS = 100
+Distractors = Literal["random", "retrieved"]
 
 
 def distractors(
@@ -121,7 +122,7 @@ def load(
     gold_position: int | None = None,
     tokens: int | None = None,
     depth: float | None = None,
-    distractors: Literal["random", "retrieved"] = "random",
+    distractors: Distractors = "random",
     samples: int | None = None,
     data_seed: int = 0,
     config_source: str | None = None,
@@ -153,6 +154,8 @@ def load(
             of a window and of a number of documents meet.
     """
     refuse_stale(config_source)
+    check_choice("mdqa_pos", "distractors", distractors, get_args(Distractors))
+    check_samples("mdqa_pos", samples, len(_asked(corpus)))
     if tokens is not None:
         check_window(tokens, documents, gold_position, distractors)
         wanted = window(
@@ -184,7 +187,7 @@ def fixed_rows(
     corpus: str,
     documents: int | None,
     gold_position: int | None = None,
-    distractors: Literal["random", "retrieved"] = "random",
+    distractors: Distractors = "random",
     samples: int | None = None,
     data_seed: int = 0,
 ) -> list[dict[str, Any]]:

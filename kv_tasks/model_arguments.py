@@ -50,7 +50,9 @@ class ModelArguments:
             raise UsageError(f"metadata too_long: {too_long!r}; choose error or skip")
         named = metadata.get("tokenizer")
         # A completions server's model is asked for by name; its tokenizer has the same.
-        own = metadata.get("model") if _completions(metadata) else metadata.get("pretrained")
+        own = metadata.get("pretrained")
+        if _completions(metadata):
+            own = metadata.get("model") or own
         tokenizer = next((name for name in (named, own) if isinstance(name, str)), None)
         limit, raised_by = _limit(metadata, tokenizer)
         return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long)
@@ -73,8 +75,8 @@ def _limit(metadata: Mapping[str, Any], tokenizer: str | None) -> tuple[int | No
     if _completions(metadata):
         return _COMPLETIONS_DEFAULT - 1, "max_length"
     own = metadata.get("pretrained")
-    if isinstance(own, str) and "gguf_file" not in metadata:
-        return _configured(own, tokenizer), "max_length"
+    if isinstance(own, str):
+        return _configured(own, tokenizer, metadata.get("gguf_file")), "max_length"
     return None, "max_length"
 
 
@@ -86,7 +88,7 @@ def _cuts(metadata: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _configured(model: str, tokenizer: str | None) -> int | None:
+def _configured(model: str, tokenizer: str | None, packed: str | None = None) -> int | None:
     """Return the context that the harness takes from a model's configuration.
 
     None when the configuration cannot be read: then the model will fail by itself.
@@ -94,7 +96,8 @@ def _configured(model: str, tokenizer: str | None) -> int | None:
     try:
         from transformers import AutoConfig
 
-        config = AutoConfig.from_pretrained(model).get_text_config()
+        named = {} if packed is None else {"gguf_file": packed}
+        config = AutoConfig.from_pretrained(model, **named).get_text_config()
     except Exception:  # noqa: BLE001 - a damaged file can raise anything
         return None
     found = (getattr(config, name, None) for name in _LIMITS)

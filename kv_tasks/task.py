@@ -63,7 +63,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             chat_template=chat_template,
             **arguments,
         )
-        self._measure(special=chat_template is None)
+        self._measure()
 
     def doc_iterator(self, **arguments: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (number, document) of what is not skipped, with ``length`` as measured.
@@ -98,10 +98,16 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             digest.update(str(self.doc_to_text(doc)).encode())
         return digest.hexdigest()[:16]
 
-    def _measure(self, *, special: bool) -> None:
-        """Count the tokens of all requests; ``special``: the model adds a first token itself."""
+    def _measure(self) -> None:
+        """Count the tokens of all requests, the first one that the harness adds included."""
         model = self._model
         if model.tokenizer is None:
+            # Chats that a service renders are no strings; the harness cannot cut those.
+            if any(isinstance(request.args[0], str) for request in self.instances):
+                console.warn(
+                    f"task {self.task_name}: no prompt is measured, so one that is too long may be "
+                    "cut; name the tokenizer and context by metadata tokenizer and max_length"
+                )
             return
         try:
             tokenizer = load_tokenizer(model.tokenizer)
@@ -111,8 +117,8 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             console.warn(f"task {self.task_name}: no prompt is measured: {error}")
             return
         texts = [as_read(tokenizer, request.args[0]) for request in self.instances]
-        added = tokenizer.num_special_tokens_to_add() if special else 0
-        # The harness adds no second first token.
+        added = tokenizer.num_special_tokens_to_add()
+        # The harness adds no second first token, but a first one to a chat that begins without.
         begun = tuple(filter(None, [tokenizer.bos_token]))
         counts = [
             count + (0 if text.startswith(begun) else added)

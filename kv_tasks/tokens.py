@@ -36,7 +36,8 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
-            'name another: --tokenizer, or with lm_eval --metadata \'{"tokenizer": "FOLDER"}\''
+            'name another: --tokenizer, or with lm_eval --metadata \'{"tokenizer": "FOLDER"}\'; '
+            "that of smollm2-135m lies in the folder that kv-train model smollm2-135m prints"
         ) from error
     return tokenizer
 

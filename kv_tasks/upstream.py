@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from kv_tasks import console
 from kv_tasks.datafiles import FLENQA, NQ_OPEN_ORACLE, NQ_OPEN_RETRIEVED, PUBLISHED
 from kv_tasks.errors import UsageError
 from kv_tasks.files import atomic_path, check_out
@@ -258,10 +259,10 @@ def _table(files: Mapping[str, tuple[str, str | None]]) -> str:
 
 def _formatted(source: str) -> str:
     """Return source as the harness's formatter leaves it, as it is where ruff is not there."""
-    ruff = shutil.which(
-        "ruff", path=os.pathsep.join([str(Path(sys.executable).parent), os.defpath])
-    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    ruff = shutil.which("ruff", path=path)
     if ruff is None:
+        console.warn("ruff is not installed: run ruff format over what is written")
         return source
     command = [ruff, "format", "--isolated", "--target-version", "py310", "-"]
     # In UTF-8 whatever the locale: the prompts have typographic quotation marks.

@@ -103,7 +103,7 @@ class Bundle:
             for lines in own.values()
         ]
         head = f'"""{docstring}"""\n\n' + "\n\n".join(block for block in blocks if block)
-        return head + "\n\n\n" + _join(self.texts.values())
+        return head + "\n\n\n" + _join(dict.fromkeys(self.texts.values()))
 
 
 # Modules that a replacement may use although the module it stands in does not.

@@ -50,9 +50,10 @@ class Window:
 
     def measure(self, prompt: str) -> int:
         """Return the tokens that a model reads for ``prompt`` at most, in one tokenization."""
-        chat = chat_prompt(self.tokenizer, prompt)
-        read = count_tokens(self.tokenizer, [chat or prompt], special=chat is None)[0]
-        return read + self.thoughts
+        text = chat_prompt(self.tokenizer, prompt) or prompt
+        # The harness begins a text with the first token that it lacks, a chat's, too.
+        begun = text.startswith(tuple(filter(None, [self.tokenizer.bos_token])))
+        return count_tokens(self.tokenizer, [text], special=not begun)[0] + self.thoughts
 
     @cached_property
     def thoughts(self) -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 import typer
 
 from kv_tasks import console
-from kv_tasks.errors import DataError
-from kv_tasks.files import write_text
+from kv_tasks.errors import DataError, UsageError
+from kv_tasks.files import check_out, write_text
 
 
 def ended(
@@ -54,6 +55,17 @@ def test_a_file_that_cannot_take_its_place_is_named_and_not_its_draft(
     assert said == f"error: {tmp_path}: Is a directory; name a file\n"
 
 
+def test_what_a_link_leads_to_is_written_and_no_pipe_is_replaced(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "file")
+    write_text(link, "text")
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="--out .*pipe: is a device or a pipe; name a file"):
+        check_out(pipe)
+
+
 @pytest.mark.parametrize("error", [ConnectionRefusedError(111, "refused"), ValueError("a slip")])
 def test_what_no_path_explains_keeps_its_traceback(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -61,6 +73,23 @@ def test_what_no_path_explains_keeps_its_traceback(
     code, said = ended(error, monkeypatch, capsys)
     assert code == 3
     assert said.startswith("Traceback ")
+
+
+def test_a_reader_that_leaves_does_not_change_the_exit_code() -> None:
+    """As with ``| head``: Rich's own way out, 1, would say that a check failed."""
+    program = (
+        "from kv_tasks import console\n"
+        "for n in range(9): console.out.print('a line'); console.err.print('progress')\n"
+        "raise SystemExit(2)\n"
+    )
+    done = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert done.stdout and done.stderr
+    done.stdout.close()
+    said = done.stderr.read()
+    assert done.wait() == 2
+    assert said == b"progress\n" * 9
 
 
 def test_a_named_failure_is_its_message(

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from kv_tasks.dictionaries import Context, Gold, Kind, contexts
+from kv_tasks.dictionaries import Context, Gold, Kind, contexts, distinct
 from kv_tasks.errors import UsageError
 from kv_tasks.kinds import KINDS
 from kv_tasks.kv_simple import SIMPLE
@@ -180,3 +180,9 @@ def test_the_multi_subkey_question_is_that_of_the_papers_figure() -> None:
         f"The key that contains the integers {asked} is (141, 623, 616). Its value is 5617 and it "
         "is in Dictionary [6]."
     )
+
+
+def test_more_keys_than_there_are_is_an_error_and_no_endless_search() -> None:
+    assert len(distinct(random.Random(0), 8910, (3, 4))) == 8910
+    with pytest.raises(UsageError, match="9000 different keys .* 8910 is the most"):
+        distinct(random.Random(0), 9000, (3, 4))

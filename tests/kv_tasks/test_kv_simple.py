@@ -1,8 +1,12 @@
 """``kv_simple`` in the harness, and its score."""
 
+import re
+from typing import Any
+
 import pytest
 
 from kv_tasks import kv_multi_query, kv_multi_subkey, kv_simple
+from kv_tasks.errors import KVError
 
 from .common_fields import check_document
 
@@ -59,6 +63,20 @@ def test_the_evaluation_seed_changes_the_documents() -> None:
         kv_simple.load(dictionaries=8, samples=3, data_seed=s)["test"]["prompt"] for s in (0, 1)
     )
     assert not set(one) & set(two)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"placement": "evn"}, "kv_simple: placement 'evn'; choose one of paper, uniform, even"),
+        ({"samples": 0}, "kv_simple: samples 0; choose 1 or more"),
+        ({"samples": -3}, "kv_simple: samples -3"),
+        ({"dictionaries": 0}, "choose more dictionaries"),
+    ],
+)
+def test_metadata_that_cannot_be_meant_is_named(metadata: dict[str, Any], message: str) -> None:
+    with pytest.raises(KVError, match=re.escape(message)):
+        kv_simple.load(**{"samples": 2, **metadata})
 
 
 def test_an_engines_seed_does_not_change_the_documents() -> None:

@@ -102,6 +102,19 @@ def test_a_row_of_another_form_is_named(
         kv_uuid.load(keys=75)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"source": "publishd"}, "source 'publishd'; choose one of published, generated"),
+        ({"samples": 1000}, "samples 1000; choose 1 to 500"),
+        ({"samples": 0, "source": "generated"}, "samples 0; choose 1 or more"),
+    ],
+)
+def test_metadata_that_cannot_be_meant_is_named(metadata: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=f"kv_uuid: {message}"):
+        kv_uuid.load(keys=75, **metadata)
+
+
 @pytest.mark.parametrize("position", [-1, 0, 13])
 def test_a_position_outside_the_object_is_named(position: int) -> None:
     with pytest.raises(DataError, match=f"gold_position {position} is outside"):

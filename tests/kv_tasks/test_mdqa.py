@@ -227,6 +227,9 @@ def test_prompts_are_the_same_in_every_process(corpus: Corpus) -> None:
         ({"gold_position": None}, "gold_position None of 20 documents"),
         ({"documents": 1001}, "1000 wanted"),
         ({"depth": 0.5}, "depth 0.5 without tokens"),
+        ({"distractors": "relevant"}, "'relevant'; choose one of random, retrieved"),
+        ({"samples": 0}, "mdqa_pos: samples 0; choose 1 to 1000"),
+        ({"samples": 1001}, "mdqa_pos: samples 1001; choose 1 to 1000"),
     ],
 )
 def test_metadata_that_cannot_be_meant_is_named(arguments: dict[str, Any], message: str) -> None:

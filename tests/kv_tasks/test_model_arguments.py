@@ -79,7 +79,13 @@ def test_a_composite_models_text_part_gives_the_limit(tmp_path: Path) -> None:
     assert of(pretrained=folder).limit == 555
 
 
-def test_packed_weights_are_not_asked_for_a_configuration(tmp_path: Path) -> None:
+def test_a_completions_server_may_be_told_its_model_as_pretrained() -> None:
+    url = "http://localhost:8000/v1/completions"
+    assert of(base_url=url, pretrained="ORG/M").tokenizer == "ORG/M"
+    assert of(base_url=url, model="ORG/A", pretrained="ORG/B").tokenizer == "ORG/A"
+
+
+def test_packed_weights_that_cannot_be_read_have_no_known_limit(tmp_path: Path) -> None:
     folder = model(tmp_path / "packed", model_type="llama", max_position_embeddings=777)
     assert of(pretrained=folder, gguf_file="model.gguf").limit is None
 

@@ -1,6 +1,7 @@
 """Prompts that the harness would cut are refused, or left out and counted."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -200,10 +201,23 @@ def test_the_first_token_that_the_model_adds_is_measured(load: Loader, tmp_path:
         single="<s> $A", special_tokens=[("<s>", 0)]
     )
     PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>").save_pretrained(tmp_path / "t")
-    model = {"tokenizer": str(tmp_path / "t"), "sizes": [3, 40]}
+    model: dict[str, Any] = {"tokenizer": str(tmp_path / "t"), "sizes": [3, 40]}
     with pytest.raises(PromptTooLongError, match="needs 52 tokens"):
         run(load(**model, max_length=51), Unasked())
     assert ids(run(load(**model, max_length=52))) == [0, 1]
+    # And where one did, if the chat begins without it.
+    lm = FakeLM()
+    samples = run(load(**model), lm, apply_chat_template=True)["samples"]["fake"]
+    counted = count_tokens(load_tokenizer(model["tokenizer"]), lm.prompts)
+    assert lm.prompts[0].startswith("<|im_start|>")
+    assert [sample["doc"]["length"] for sample in samples] == [count + 1 for count in counted]
+
+
+def test_prompts_that_nobody_can_measure_are_said_to_be_unmeasured(
+    load: Loader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(load())
+    assert "task fake: no prompt is measured" in capsys.readouterr().err
 
 
 def test_documents_left_out_on_several_ranks_are_counted_once_each(

@@ -1,5 +1,6 @@
 """Families that leave for the harness: self-contained, clean, and the same to the byte."""
 
+import ast
 import json
 import os
 import re
@@ -183,6 +184,13 @@ def test_an_unknown_family_and_a_folder_with_something_in_it_are_named(tmp_path:
     assert (tmp_path / "flenqa" / "mine.txt").read_text(encoding="utf-8") == "mine"
     with pytest.raises(UsageError, match=r"--out .*mine\.txt is a file; name a path in a folder"):
         write("flenqa", tmp_path / "flenqa" / "mine.txt")
+
+
+def test_no_statement_is_written_twice(tmp_path: Path) -> None:
+    for family in ("mdqa_pos", "kv_simple", "flenqa"):
+        source = (write(family, tmp_path / family) / "utils.py").read_text()
+        written = [ast.unparse(statement) for statement in ast.parse(source).body]
+        assert len(written) == len(set(written)), family
 
 
 def test_two_definitions_of_one_name_are_refused() -> None:
