@@ -29,6 +29,7 @@ from kv_train.check.estimate import (
     training_memory,
 )
 from kv_train.packing import Collator, Pack
+from kv_train.precision import settled
 from kv_train.recipe import Recipe
 from kv_train.tokens import IGNORED
 from kv_train.trainer import answer_loss
@@ -220,7 +221,8 @@ def test_memory_is_that_of_the_longest_packs_of_a_batch() -> None:
     assert one.weights == two.weights == 2 * shapes.parameters
     assert one.adapter == 16 * shapes.lora_parameters(recipe().lora)
     assert training_memory(shapes, recipe(optimizer="adafactor"), PACKS).adapter * 2 == one.adapter
-    assert (two.activations, two.logits) == (2 * one.activations, 2 * one.logits)
+    # Two packs' columns of answers, each computed for both.
+    assert (two.activations, two.logits) == (2 * one.activations, 4 * one.logits)
     assert one.logits == 24 * SHAPE["vocab_size"] * (2 + 12)
     assert one == Memory(one.weights, one.adapter, one.activations, one.logits)
 
@@ -250,12 +252,15 @@ def test_places_say_how_long_a_training_takes_and_whether_it_fits(
 ) -> None:
     monkeypatch.setattr(probe, "PROBE_SECONDS", 0)
     wanted = recipe(precision=precision, gradient_checkpointing=precision == "fp32")
-    found = machine.places(LlamaConfig(**SHAPE), wanted, PACKS[1], flops=1e15, needed=30 * 10**9)
-    here, *gpus = found
+    cost = {"flops": 1e15, "needed": 30 * 10**9}
+    here = machine.this_machine(LlamaConfig(**SHAPE), wanted, PACKS[1], **cost)
+    gpus = machine.gpus(precision, **cost)
     assert here.name.startswith("here")
     assert 1e6 < here.speed < 1e17
     assert here.seconds == 1e15 / here.speed
     assert {gpu.name: gpu.fits for gpu in gpus}["RTX 4090"] is False
     assert all(gpu.fits for gpu in gpus if gpu.memory > 40 * 10**9)
+    assert settled(recipe(precision="auto"), "bf16").training.precision == "bf16"
+    assert settled(recipe(precision="fp32"), "bf16").training.precision == "fp32"
     speed = next(gpu.speed for gpu in gpus if gpu.name == "A100")
     assert speed == pytest.approx(0.4 * {"bf16": 312e12, "fp32": 19.5e12}[precision])

@@ -1,5 +1,6 @@
 """A base model's own answers: only whole ones, kept through a kill, fit to train on."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Sequence
@@ -73,6 +74,32 @@ def test_answers_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
         write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
     with pytest.raises(RunError, match="own.jsonl.partial: holds answers of another model"):
         write_own_answers(out, PROMPTS, Answers(), "another mark", batch_size=1)
+
+
+def test_two_processes_never_write_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "own.jsonl"
+    with (tmp_path / "own.jsonl.partial").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match=r"own\.jsonl\.partial: another process is writing it"):
+            write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
+    assert write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3) == 3
+
+
+def test_an_answer_ends_where_training_will_end_it(demo_model: Path, tmp_path: Path) -> None:
+    """A template's end of turn need be neither the tokenizer's end nor the generation's."""
+    folder = shutil.copytree(demo_model, tmp_path / "base")
+    for name in ("generation_config.json", "config.json", "tokenizer_config.json"):
+        file = folder / name
+        file.write_text(file.read_text().replace("<|im_end|>", "<|endoftext|>"))
+        changed = json.loads(file.read_text())
+        if "eos_token_id" in changed:
+            file.write_text(json.dumps(changed | {"eos_token_id": 0}))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.eos_token == "<|endoftext|>"
+    (answer,) = Greedy(folder, max_tokens=24)(["What is the capital of France?"])
+    assert answer is not None
+    assert "user" not in answer
+    assert answer == Greedy(demo_model, max_tokens=24)(["What is the capital of France?"])[0]
 
 
 def test_no_answer_that_ends_is_an_error(tmp_path: Path) -> None:
@@ -156,4 +183,10 @@ def test_the_command_writes_a_file_that_a_recipe_mixes_in(demo_model: Path, tmp_
     ((asked, answer),) = written(out)
     assert asked == "What is the capital of France?"
     assert "Paris" in answer
-    assert isinstance(CliRunner().invoke(app, [*command, "--samples", "3"]).exception, UsageError)
+    again = CliRunner().invoke(app, command).exception
+    assert isinstance(again, UsageError)
+    assert str(again).startswith(f"--out {out}: exists")
+    renewed = [*command, "--overwrite"]
+    assert isinstance(CliRunner().invoke(app, [*renewed, "--samples", "3"]).exception, UsageError)
+    named = CliRunner().invoke(app, [*renewed, "--revision", "v2"]).exception
+    assert "revision 'v2'" in str(named)

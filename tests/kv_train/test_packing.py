@@ -5,6 +5,7 @@ at a time.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3Config,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
@@ -23,6 +25,7 @@ from transformers import (
 
 from kv_tasks.errors import ModelError
 from kv_train import attention
+from kv_train.architecture import meta_model, refusal
 from kv_train.attention import NAME, Layout, visible
 from kv_train.packing import Collator, Pack, pack, pack_rows
 from kv_train.tokens import IGNORED, Row
@@ -214,6 +217,14 @@ def test_identical_prompts_keep_a_token_that_predicts_the_answer() -> None:
     assert item.labels[0][1:] == row.input_ids[row.prompt_length :]
 
 
+def test_a_model_that_reads_more_than_text_is_refused() -> None:
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+             "num_attention_heads": 2}  # fmt: skip
+    text = {**small, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64}
+    sees = Gemma3Config(text_config=text, vision_config={**small, "image_size": 28})
+    assert "it reads more than text" in str(refusal(meta_model(sees)))
+
+
 def test_attention_that_a_model_wants_and_this_one_lacks_is_refused() -> None:
     from kv_train.attention import shared_context_attention
 
@@ -253,3 +264,8 @@ def test_contexts_are_never_mixed_and_packs_have_the_size_asked_for() -> None:
     assert [len(item.suffixes) for item in packs] == [2, 1, 2, 1]
     assert packs[0].context[:50] == made[0].input_ids[:50]
     assert packs[2].context[:50] == made[3].input_ids[:50]
+    # Two sections may call their contexts alike.
+    kinds = [replace(row, kind=kind) for kind in ("mdqa", "mdqa_2") for row in rows("a")]
+    assert [(p.kind, len(p.suffixes)) for p in pack_rows(kinds, questions_per_pack=8)] == [
+        ("mdqa", 3), ("mdqa_2", 3),
+    ]  # fmt: skip

@@ -129,6 +129,20 @@ def test_a_seed_is_the_seed_of_all_that_is_mixed(tmp_path: Path) -> None:
     assert folder.name == "a-seed7"
 
 
+def test_sections_that_seeds_tell_apart_stay_apart(tmp_path: Path) -> None:
+    recipe = load_recipe("smollm2-135m-4k")
+    (zero, _), (five, _) = for_seeds(recipe, tmp_path / "a", "0,5")
+    assert zero.sections == recipe.sections
+    assert [data.seed for data in five.sections] == [data.seed + 5 for data in recipe.sections]
+
+
+def test_a_file_that_is_mixed_in_is_trained_on_whole(tmp_path: Path) -> None:
+    file = tmp_path / "own.jsonl"
+    mixed = f"mix: [{{file: {file}, samples: 120}}]\n"
+    with pytest.raises(RecipeError, match=r"samples means nothing to .*own\.jsonl, of which every"):
+        load_recipe(write(tmp_path, MINIMAL + mixed))
+
+
 @pytest.mark.parametrize("kind", ["simple", "multi-subkey", "multi-query"])
 def test_every_kind_fills_a_window_of_the_models_own_tokens(kind: str, tiny_folder: Path) -> None:
     data = Data(kind=kind, samples=6, tokens=1500, shortest=1200, questions_per_context=2)

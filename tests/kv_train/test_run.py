@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, TrainingArguments
+from transformers import AutoModelForCausalLM, TrainerControl, TrainerState, TrainingArguments
 from typer.testing import CliRunner
 
 from kv_tasks.errors import (
@@ -29,15 +30,16 @@ from kv_tasks.errors import (
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
 from kv_train.building import arguments
+from kv_train.checkpoints import RefuseNaN
 from kv_train.cli import app
 from kv_train.model_card import model_card
 from kv_train.models import base_checksum, resolve_model
-from kv_train.prepare import prepare, write_rows
+from kv_train.prepare import prepare, rows_of, write_rows
 from kv_train.processes import _launched_alone
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Data, Lora, Recipe
 from kv_train.recipe_files import for_seeds, load_recipe
-from kv_train.run import run
+from kv_train.run import LOCK, run
 
 LONG = ["training.epochs=20", "training.save_steps=1"]
 
@@ -75,6 +77,14 @@ def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
     assert "teaches no facts" not in documents + model_card(made_of(FILE), "b", None, log)
     invented = Data(kind="mdqa", corpus="encyclopedia-training")
     assert "teaches no facts" in model_card(made_of(Data(), invented), "b", None, log)
+    here = made_of(Data(file=Path("/home/me/own.jsonl")))
+    card = model_card(here.model_copy(update={"model": "/home/me/b"}), "/home/me/b", None, log)
+    assert "/home/me" not in card
+    assert "A LoRA adapter of `b`, " in card
+    packaged = model_card(made_of(Data()), "smollm2-135m", None, log)
+    assert "4-bit weights dequantized" in packaged
+    essays = Data(kind="needle", tokens=900, text=Path("essays.txt"))
+    assert "teaches no facts" not in model_card(made_of(essays), "b", None, log)
 
 
 def test_the_card_serves_the_model_that_was_trained_as_it_was_trained() -> None:
@@ -190,7 +200,7 @@ def test_packs_that_two_processes_cannot_share_evenly_are_refused(
     tiny_recipe: Path, tmp_path: Path, tiny_base: Path
 ) -> None:
     recipe = load_recipe(str(tiny_recipe), ["data.samples=18"])
-    write_rows(recipe, tiny_base, tmp_path)
+    write_rows(rows_of(recipe, tiny_base), tmp_path)
     with pytest.raises(RecipeError, match="9 packs are no multiple of the 2 that 2 processes"):
         prepare(recipe, tiny_base, tmp_path, processes=2)
     with pytest.raises(RecipeError, match="packs_per_step 2 is no multiple of the 3 packs"):
@@ -220,14 +230,25 @@ def test_seeds_that_are_no_numbers_are_refused(tiny_recipe: Path, tmp_path: Path
         for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,x")
     with pytest.raises(RecipeError, match="--seeds 1,1"):
         for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,1")
+    with pytest.raises(RecipeError, match="--seeds 0, 00"):
+        for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "0, 00")
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tiny_recipe: Path, tmp_path: Path) -> None:
     recipe = load_recipe(str(tiny_recipe))
     # What the adapter adds is then beyond fp32 as soon as it is not zero.
     huge = recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"alpha": 1e45})})
-    with pytest.raises(RunError, match=r"the loss is (nan|inf) at step \d"):
+    with pytest.raises(RunError, match=r"loss is (nan|inf) at step \d; "):
         run(huge, tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", ["loss", "grad_norm", "eval_loss"])
+def test_no_number_that_says_nothing_is_trained_on_or_saved(key: str, tmp_path: Path) -> None:
+    state, control = TrainerState(global_step=7), TrainerControl()
+    arguments = TrainingArguments(output_dir=str(tmp_path))
+    RefuseNaN().on_log(arguments, state, control, logs={"loss": 1.0, "grad_norm": 0.5})
+    with pytest.raises(RunError, match="is nan at step 7"):
+        RefuseNaN().on_log(arguments, state, control, logs={"loss": 1.0, key: float("nan")})
 
 
 def test_the_progress_line_ends_with_the_training_however_that_ends(
@@ -293,6 +314,31 @@ def test_another_tokenizer_or_template_is_another_training(
         stream.write("\n")
     with pytest.raises(RunError, match="is not the adapter of this recipe"):
         run(recipe, tmp_path / "out")
+
+
+def test_what_is_no_adapter_is_never_deleted(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(tiny_recipe))
+    thesis = tmp_path / "precious" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    with pytest.raises(RunError, match="precious: exists and is no finished adapter"):
+        run(recipe, thesis.parent, overwrite=True)
+    # Nor what lies where the work would go.
+    thesis.parent.rename(tmp_path / "out.partial")
+    with pytest.raises(RunError, match=r"out\.partial: .* holds something else"):
+        run(recipe, tmp_path / "out", overwrite=True)
+    assert [path.name for path in (tmp_path / "out.partial").iterdir()] == [thesis.name]
+
+
+def test_two_trainings_never_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:
+    work = tmp_path / "out.partial"
+    work.mkdir()
+    other = FileLock(work / LOCK)
+    with other, pytest.raises(RunError, match=r"out\.partial: another process is training"):
+        run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert [path.name for path in work.iterdir()] == [LOCK]
+    made = run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [made.name]
 
 
 def test_a_failed_overwrite_leaves_the_old_adapter(own_adapter: Path, tiny_recipe: Path) -> None:

@@ -127,7 +127,9 @@ def write_manifest(folder: Path, base: Base, identity: str) -> Manifest:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return PEFT's ``adapter_config.json``."""
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise AdapterError(f"{folder / CONFIG}: expected a JSON object; copy the adapter anew")
     return config
 
 

@@ -94,6 +94,8 @@ def refusal(model: Any) -> str | None:
     Args:
         model: see :func:`meta_model`; two questions over one context are passed through it.
     """
+    if model.config.get_text_config() is not model.config:
+        return "it reads more than text, and LoRA would also land on layers that no text reaches"
     if architecture(model).experts:
         return None  # they choose by values, which a model without weights does not have
     tiny = Pack((1,) * 4, ((1, 1), (1, 1)), ((1, 1), (1, 1)), (None, None))

@@ -11,6 +11,8 @@ from kv_tasks.errors import RunError
 from kv_train.processes import Processes
 
 MARK = "complete"
+# A gradient may be lost where the loss is not: an attention kernel's backward, say.
+_FINITE = {"loss": "loss", "grad_norm": "gradient's norm", "eval_loss": "held-out loss"}
 
 
 class MarkComplete(TrainerCallback):  # type: ignore[misc]
@@ -29,7 +31,7 @@ class MarkComplete(TrainerCallback):  # type: ignore[misc]
 
 
 class RefuseNaN(TrainerCallback):  # type: ignore[misc]
-    """Stop a training whose loss is no number: nothing that it goes on to learn can be used."""
+    """Stop a training whose numbers are none: nothing that it goes on to learn can be used."""
 
     def on_log(
         self,
@@ -39,20 +41,26 @@ class RefuseNaN(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Look at every logged loss."""
-        if logs and not math.isfinite(logs.get("loss", 0.0)):
-            raise RunError(
-                f"{args.output_dir}: the loss is {logs['loss']} at step {state.global_step}; "
-                "delete the folder and train with a lower training.learning_rate"
-            )
+        """Look at every logged loss and gradient, before a checkpoint of them is saved."""
+        for key, name in _FINITE.items():
+            if not math.isfinite(found := (logs or {}).get(key, 0.0)):
+                mend = (
+                    "delete the folder and train with a lower training.learning_rate"
+                    if state.global_step
+                    else "the base model itself gives it; try another training.precision"
+                )
+                raise RunError(
+                    f"{args.output_dir}: the {name} is {found} at step {state.global_step}; {mend}"
+                )
 
 
 def disk_needed(trained: int) -> int:
     """Return the bytes that a training of ``trained`` weights takes up at most.
 
-    Weights and the optimizer's two moments in fp32, in two checkpoints, and the adapter itself.
+    Weights and the optimizer's two moments in fp32, in three checkpoints: the oldest of them goes
+    once the newest is written. The adapter itself comes when there are two.
     """
-    return trained * 4 * (2 * 3 + 1)
+    return trained * 4 * 3 * 3
 
 
 def last_complete(work: Path) -> str | None:

@@ -7,7 +7,7 @@ import typer
 
 from kv_tasks import console
 from kv_tasks.errors import RecipeError, UsageError
-from kv_tasks.files import write_text
+from kv_tasks.files import check_out, write_text
 
 app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
 
@@ -85,6 +85,8 @@ def check(
         from kv_train.check.rendering import as_json, print_report
         from kv_train.check.report import check as examine
 
+    if json_ is not None:
+        check_out(json_, flag="--json")
     report = examine(loaded, tokenizer)
     print_report(report, strict=strict)
     if json_ is not None:
@@ -163,18 +165,21 @@ def own_answers(
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the base model's own answers to ordinary prompts, which training then keeps.
 
     The same command goes on after a kill.
     """
-    from kv_tasks.files import check_out
-    from kv_train.models import resolve_model
+    from kv_train.models import check_revision, resolve_model
     from kv_train.ordinary_prompts import ordinary_prompts
 
     if prompts is not None and samples is not None:
         raise UsageError("--samples: counts the ordinary prompts; a file is answered whole")
     check_out(out)
+    if out.exists() and not overwrite:
+        raise UsageError(f"--out {out}: exists; choose another name, or replace it by --overwrite")
+    check_revision(base, revision)
     with console.requires("train"):
         from kv_train.own_answers import Greedy, identity, read_prompts, write_own_answers
 
@@ -198,8 +203,9 @@ def model(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
 ) -> None:
     """Fetch a base model if needed and print its folder."""
-    from kv_train.models import resolve_model
+    from kv_train.models import check_revision, resolve_model
 
+    check_revision(name, revision)
     console.out.print(str(resolve_model(name, revision)), markup=False)
 
 

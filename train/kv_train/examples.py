@@ -192,6 +192,8 @@ def read_rows(path: Path, key: str = "messages") -> Iterator[dict[str, Any]]:
         raise _missing(path) from error
     except jsonlines.InvalidLineError as error:
         raise DataError(f"{path}, line {error.lineno}: expected one JSON object") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text in UTF-8 ({error.reason}); save it as one") from error
     if empty:
         raise DataError(f"{path}: no rows; expected JSON lines with {key!r}")
 
@@ -220,12 +222,12 @@ def encode_rows(
     Args:
         tokenizer: a fast tokenizer with a chat template.
         rows: chat messages.
-        names: of the rows, for messages.
+        names: of the rows, one each, for messages.
         max_length: the most tokens a row may have.
         template_kwargs: what the chat template is called with.
         beside: processes that do the same on these cores.
     """
-    named = list(zip(rows, names, strict=False))
+    named = list(zip(rows, names, strict=True))
     encoded = partial(encode, max_length=max_length, template_kwargs=template_kwargs)
     cores = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)) // beside)
     letters = sum(len(str(text)) for row, _ in named for text in _contents(row))

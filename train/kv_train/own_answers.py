@@ -12,12 +12,13 @@ An answer is decoded greedily. One that does not end by itself within the tokens
 out and counted: training on it would teach to stop in the middle.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -30,6 +31,10 @@ from kv_train.building import use_all_cores
 from kv_train.examples import read_rows
 from kv_train.models import base_checksum, tokenizer_checksum
 from kv_train.precision import DTYPES, best_precision
+from kv_train.tokens import encode
+
+# Tokens, template and all, of two words.
+LONGEST = 65_536
 
 
 class Answering(Protocol):
@@ -50,6 +55,7 @@ class Greedy:
         self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         if not self._tokenizer.chat_template:
             raise ModelError(f"{folder}: no chat template; choose an instruction-tuned model")
+        self._options = dict(template_kwargs or {})
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[best_precision()])
@@ -58,12 +64,11 @@ class Greedy:
         else:
             use_all_cores()
         self._model = model.eval()
-        self._options = dict(template_kwargs or {})
         self._max_tokens = max_tokens
         config = self._model.generation_config
         ends = config.eos_token_id
         named = ends if isinstance(ends, list) else [ends]
-        self._ends = {*named, self._tokenizer.eos_token_id} - {None}
+        self._ends = {*named, self._tokenizer.eos_token_id, self._end_of_turn(folder)} - {None}
         config.update(
             do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=1.0,
             no_repeat_ngram_size=0, max_length=None, max_new_tokens=max_tokens,
@@ -86,7 +91,7 @@ class Greedy:
         Raises:
             PromptTooLongError: naming the first such prompt, by its number.
         """
-        context = getattr(self._model.config, "max_position_embeddings", None)
+        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         if context is None:
             return
         for number, prompt in enumerate(prompts, start=1):
@@ -97,6 +102,15 @@ class Greedy:
                     f"of an answer, more than the {context} of the model; shorten it, or lower "
                     "--max-tokens"
                 )
+
+    def _end_of_turn(self, folder: Path) -> int:
+        """Return the token that a trained answer ends with, which need be no end of a text."""
+        turn = [{"role": role, "content": "Hello."} for role in ("user", "assistant")]
+        row = encode(
+            self._tokenizer, {"messages": turn}, name=str(folder), max_length=LONGEST,
+            template_kwargs=self._options,
+        )  # fmt: skip
+        return row.input_ids[-1]
 
     def _rendered(self, prompt: str) -> str:
         asked = [{"role": "user", "content": prompt}]
@@ -137,17 +151,18 @@ def write_own_answers(
         batch_size: prompts answered together.
 
     Raises:
-        RunError: ``<out>.partial`` is of other answers.
+        RunError: ``<out>.partial`` is of other answers, or of another process.
         DataError: no answer ends.
     """
     partial = out.with_name(f"{out.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    answers = _kept(partial, mark)
-    # Prompts of like length together: the shorter ones are padded to the longest.
-    left = sorted(set(range(len(prompts))) - set(answers), key=lambda n: (len(prompts[n]), n))
-    batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
     with partial.open("a", encoding="utf-8") as file:
-        if not file.tell():
+        _hold(file, partial)
+        answers = _kept(partial, mark)
+        # Prompts of like length together: the shorter ones are padded to the longest.
+        left = sorted(set(range(len(prompts))) - set(answers), key=lambda n: (len(prompts[n]), n))
+        batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
+        if not partial.stat().st_size:
             file.write(f"{json.dumps({'identity': mark})}\n")
         for batch in console.progress(batches, total=len(batches)):
             for number, text in zip(batch, answering([prompts[n] for n in batch]), strict=True):
@@ -175,10 +190,18 @@ def _rows(prompts: Sequence[str], answers: Mapping[int, str | None]) -> Iterator
             yield {"messages": [asked, {"role": "assistant", "content": answer}]}
 
 
+def _hold(file: IO[str], partial: Path) -> None:
+    """Keep a file that is being written for this process alone, until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(
+            f"{partial}: another process is writing it; wait for it, or choose another --out"
+        ) from error
+
+
 def _kept(partial: Path, mark: str) -> dict[int, str | None]:
     """Return the answers of an earlier attempt; a line that a kill cut off is not one."""
-    if not partial.is_file():
-        return {}
     with partial.open("rb") as file:
         lines = [line for line in file if line.endswith(b"\n")]
     whole = [json.loads(line) for line in lines]

@@ -40,9 +40,12 @@ class Pack:
 
 
 def pack_rows(rows: Iterable[Row], *, questions_per_pack: int) -> list[Pack]:
-    """Pack consecutive rows of one ``context_id``, at most ``questions_per_pack`` together."""
+    """Pack consecutive rows of one ``context_id``, at most ``questions_per_pack`` together.
+
+    Mixed sections may use one name for contexts of theirs; held-out rows say their ``kind``.
+    """
     packs = []
-    for _, group in groupby(rows, key=lambda row: row.context_id):
+    for _, group in groupby(rows, key=lambda row: (row.context_id, row.kind)):
         members = list(group)
         packs += [
             pack(members[start : start + questions_per_pack])

@@ -25,11 +25,12 @@ def best_precision() -> str:
     return "bf16" if native else "fp32"
 
 
-def settled(recipe: Recipe) -> Recipe:
-    """Return the recipe with the precision that ``auto`` stands for on this machine."""
+def settled(recipe: Recipe, precision: str | None = None) -> Recipe:
+    """Return the recipe with ``precision`` for ``auto``, or what it stands for on this machine."""
     if recipe.training.precision != "auto":
         return recipe
-    training = recipe.training.model_copy(update={"precision": best_precision()})
+    found = precision or best_precision()
+    training = recipe.training.model_copy(update={"precision": found})
     return recipe.model_copy(update={"training": training})
 
 

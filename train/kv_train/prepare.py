@@ -1,6 +1,7 @@
 """From a recipe's data to packs that fit the model, or an error that names what does not."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,22 @@ class Prepared:
         return sum(map(len, self.packs)) / len(self.packs)
 
 
-def write_rows(recipe: Recipe, folder: Path, work: Path) -> None:
-    """Write the recipe's rows as JSON lines into ``work``, unless they lie there already."""
-    for name, rows in ((DATA, generate(recipe, folder)), (HELD_OUT, held_out(recipe, folder))):
+def rows_of(recipe: Recipe, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each file of a training.
+
+    Args:
+        recipe: the recipe.
+        folder: of the base model.
+
+    Raises:
+        DataError: as :func:`kv_train.examples.generate`.
+    """
+    return {DATA: list(generate(recipe, folder)), HELD_OUT: list(held_out(recipe, folder))}
+
+
+def write_rows(files: Mapping[str, Sequence[dict[str, Any]]], work: Path) -> None:
+    """Write :func:`rows_of` as JSON lines into ``work``, unless they lie there already."""
+    for name, rows in files.items():
         if not (work / name).is_file():
             count = write_jsonl(work / name, rows)
             console.note(f"{count} prompts written to {work / name}")
@@ -65,18 +79,22 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = AutoConfig.from_pretrained(folder)
     _check_architecture(recipe, config)
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     packs = []
     for file, names in ((DATA, row_names(recipe)), (HELD_OUT, held_out_names(recipe))):
         with jsonlines.open(work / file) as reader:
-            rows = encode_rows(
-                tokenizer,
-                reader,
-                names,
-                max_length=recipe.training.max_length,
-                template_kwargs=recipe.data.chat_template_kwargs,
-                beside=processes,
-            )
+            written = list(reader)
+        named = list(itertools.islice(names, len(written)))
+        if len(named) < len(written):
+            raise DataError(f"data: a file changed since {work / file} was written; run again")
+        rows = encode_rows(
+            tokenizer,
+            written,
+            named,
+            max_length=recipe.training.max_length,
+            template_kwargs=recipe.data.chat_template_kwargs,
+            beside=processes,
+        )
         _check_length(recipe, rows, limit)
         packs.append(pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack))
     trained, held = packs

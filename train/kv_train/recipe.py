@@ -19,6 +19,11 @@ MAX_RANK = RANKS[-1]
 Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ATTENTION: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 Reporter = Literal["tensorboard", "wandb", "trackio"]
+# Keys that say how prompts are generated.
+_OF_GENERATORS = (
+    "samples", "dictionaries", "documents", "corpus", "tokens", "shortest", "placement", "template",
+    "questions_per_context", "text",
+)  # fmt: skip
 DICTIONARY_KINDS = ("simple", "multi-subkey", "multi-query")
 
 
@@ -249,6 +254,18 @@ class Recipe(Section):
     def _one_chat_template(self) -> "Recipe":
         if any(further.chat_template_kwargs for further in self.mix):
             raise ValueError("mix: chat_template_kwargs are said once, in data")
+        return self
+
+    @model_validator(mode="after")
+    def _files_are_whole(self) -> "Recipe":
+        # In data they may be left over from a recipe whose prompts a file replaces.
+        for data in self.mix:
+            said = [key for key in _OF_GENERATORS if data._said(key)]
+            if data.file is not None and data.kind is None and said:
+                raise ValueError(
+                    f"mix: {said[0]} means nothing to {data.file}, of which every row is trained "
+                    "on; remove it, or cut the file"
+                )
         return self
 
     @model_validator(mode="after")

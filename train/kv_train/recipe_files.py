@@ -40,6 +40,10 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"{path}: not a text in UTF-8 ({error.reason}); save it as one"
+        ) from error
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: expected keys such as 'model' and 'data', found {raw!r}")
     for override in overrides:
@@ -64,21 +68,26 @@ def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe
     """
     if seeds is None:
         return [(recipe, out)]
-    numbers = seeds.split(",")
-    if not all(n.strip().isdecimal() for n in numbers) or len(set(numbers)) < len(numbers):
+    given = [number.strip() for number in seeds.split(",")]
+    numbers = [int(number) for number in given if number.isdecimal()]
+    if len(set(numbers)) < len(given):
         raise RecipeError(f"--seeds {seeds}: expected different whole numbers, such as 0,1,2")
     return [
-        (_with_seed(recipe, int(number)), out.with_name(f"{out.name}-seed{int(number)}"))
+        (_with_seed(recipe, number), out.with_name(f"{out.name}-seed{number}"))
         for number in numbers
     ]
 
 
 def _with_seed(recipe: Recipe, seed: int) -> Recipe:
+    # Sections that a recipe tells apart by their seeds stay apart.
+    further = seed - recipe.data.seed
     return recipe.model_copy(
         update={
             "name": f"{recipe.name}-seed{seed}",
             "data": recipe.data.model_copy(update={"seed": seed}),
-            "mix": tuple(data.model_copy(update={"seed": seed}) for data in recipe.mix),
+            "mix": tuple(
+                data.model_copy(update={"seed": data.seed + further}) for data in recipe.mix
+            ),
             "training": recipe.training.model_copy(update={"seed": seed}),
         }
     )
@@ -136,6 +145,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing; every recipe needs it"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "tuple_type":
+        message = "expected a list, such as [q_proj]; for mix: --set 'mix=[{file: FILE}]'"
     found = problem["input"]
     shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
     return f"{key}: {message}{shown}"

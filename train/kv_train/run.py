@@ -8,11 +8,13 @@ whole.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
@@ -21,7 +23,6 @@ from kv_tasks.files import write_text
 from kv_train import adapter
 from kv_train.building import build, finish_reports
 from kv_train.checkpoints import disk_needed, last_complete
-from kv_train.examples import generate, held_out
 from kv_train.models import (
     base_checksum,
     check_revision,
@@ -31,13 +32,14 @@ from kv_train.models import (
     tokenizer_checksum,
 )
 from kv_train.precision import settled, warn_of_imitation
-from kv_train.prepare import prepare, write_rows
+from kv_train.prepare import DATA, HELD_OUT, prepare, rows_of, write_rows
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 from kv_train.trainer import AnswerTrainer
 
+LOCK = "lock"
 LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate")
 
 
@@ -64,9 +66,23 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
         console.note(f"{processes.count} processes train together")
     folder = Path(processes.decide(lambda: str(resolve_model(recipe.model, recipe.revision))))
     work = out.with_name(f"{out.name}.partial")
-    job = processes.decide(lambda: _begin(recipe, folder, out, work, overwrite))
-    if job is None:
-        return out
+    with ExitStack() as held:
+        job = processes.decide(lambda: _begin(recipe, folder, out, work, overwrite, held))
+        if job is None:
+            return out
+        return _made(recipe, folder, out, work, job, processes, overwrite)
+
+
+def _made(
+    recipe: Recipe,
+    folder: Path,
+    out: Path,
+    work: Path,
+    job: adapter.Job,
+    processes: Processes,
+    overwrite: bool,
+) -> Path:
+    """Train in the work folder and leave the adapter in ``out``."""
     try:
         prepared = prepare(recipe, folder, work, processes=processes.count)
         trainer = build(recipe, folder, prepared, work, processes)
@@ -90,7 +106,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
 
 
 def _begin(
-    recipe: Recipe, folder: Path, out: Path, work: Path, overwrite: bool
+    recipe: Recipe, folder: Path, out: Path, work: Path, overwrite: bool, held: ExitStack
 ) -> adapter.Job | None:
     """Claim the work folder and write the rows; None where the training is finished."""
     hub_name = public_name(recipe.model)
@@ -98,22 +114,26 @@ def _begin(
     base = adapter.Base(recipe.model, revision, base_checksum(folder))
     # A hub name stays a hub name; a short name is only known here, so PEFT gets its folder.
     loadable = recipe.model if hub_name == recipe.model else str(folder)
-    job = adapter.Job(base, loadable, hub_name, _identity(recipe, base, folder))
+    files = rows_of(recipe, folder)
+    job = adapter.Job(base, loadable, hub_name, _identity(recipe, base, folder, files.values()))
     if _finished(out, job.identity, overwrite):
         if (work / "identity").is_file() and _identity_of(work) == job.identity:
             shutil.rmtree(work)  # a kill came between the last rename and this
         return None
+    held.enter_context(_alone(work))
     _claim(work, job.identity, recipe)
-    write_rows(recipe, folder, work)
+    write_rows(files, work)
     return job
 
 
-def _identity(recipe: Recipe, base: adapter.Base, folder: Path) -> str:
+def _identity(
+    recipe: Recipe, base: adapter.Base, folder: Path, files: Iterable[Iterable[dict[str, Any]]]
+) -> str:
     """Digest everything that decides the adapter's bytes and its log."""
     deciding = dump_recipe(recipe.model_copy(update={"out": None, "report_to": ()}))
     tokenizer = tokenizer_checksum(folder)
     digest = hashlib.sha256(f"{deciding}\0{base.sha256}\0{tokenizer}\0".encode())
-    for rows in (generate(recipe, folder), held_out(recipe, folder)):
+    for rows in files:
         for row in rows:
             digest.update(json.dumps(row, sort_keys=True).encode())
         digest.update(b"\0")
@@ -128,6 +148,9 @@ def _finished(out: Path, identity: str, overwrite: bool) -> bool:
     if whole and adapter.read_manifest(out).identity == identity and not overwrite:
         console.note(f"{out} is finished: same recipe, base and data; reused")
         return True
+    if not whole:
+        # Whatever that is, it is nobody's to delete here.
+        raise RunError(f"{out}: exists and is no finished adapter; choose another --out")
     if not overwrite:
         raise RunError(
             f"{out}: exists and is not the adapter of this recipe; choose another --out, or "
@@ -139,14 +162,42 @@ def _finished(out: Path, identity: str, overwrite: bool) -> bool:
 def _claim(work: Path, identity: str, recipe: Recipe) -> None:
     """Mark the work folder as this training's, or refuse one that holds steps of another."""
     mark = work / "identity"
-    if work.exists() and (not mark.is_file() or _identity_of(work) != identity):
+    if mark.is_file() and _identity_of(work) != identity:
         if any(work.glob("checkpoint-*")):
             raise RunError(
                 f"{work}: holds an unfinished training of another recipe, base or data; finish "
                 f"that one, or delete the folder to start {recipe.name} anew"
             )
-        shutil.rmtree(work)
+        for name in (DATA, HELD_OUT):
+            (work / name).unlink(missing_ok=True)
+    elif not mark.is_file() and any(path.name != LOCK for path in work.iterdir()):
+        raise RunError(
+            f"{work}: is where the training's work would go, and holds something else; choose "
+            "another --out"
+        )
     write_text(mark, identity)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Hold the work folder, which is made, against another process with the same ``out``."""
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"{work}: another process is training into it; wait for it, or choose another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        if work.is_dir() and not (work / "identity").is_file():
+            # Nothing was begun here.
+            (work / LOCK).unlink(missing_ok=True)
+            if not any(work.iterdir()):
+                work.rmdir()
 
 
 def _identity_of(work: Path) -> str:

@@ -15,6 +15,7 @@ from jinja2 import TemplateError
 from kv_tasks.errors import DataError, ModelError
 
 IGNORED = -100
+ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class Tokenizer(Protocol):
@@ -168,6 +169,9 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
             raise DataError(
                 f"{name}: expected messages with 'role' and 'content', found {message!r:.80}"
             )
+        if message["role"] not in ROLES:
+            # A template would render it, as a turn that no served model ever sees.
+            raise DataError(f"{name}: role {message['role']!r}; choose one of {', '.join(ROLES)}")
     if messages[-1].get("role") != "assistant" or not messages[-1].get("content"):
         raise DataError(
             f"{name}: the last message must be the assistant's, with content; "

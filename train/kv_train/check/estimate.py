@@ -62,7 +62,8 @@ def training_flops(shapes: Architecture, recipe: Recipe, packs: Sequence[Pack]) 
         base=once.base * (2 + again),
         lora=once.lora * (3 + again),
         attention=once.attention * (3 + again),
-        head=once.head * 2,
+        # Columns that are an answer's in any pack of a batch are computed for all of them.
+        head=once.head * 2 * recipe.training.packs_per_batch,
     )
 
 
@@ -113,21 +114,28 @@ def training_memory(shapes: Architecture, recipe: Recipe, packs: Sequence[Pack])
     training = recipe.training
     width = WIDTHS[training.precision]
     longest = max(packs, key=len)
-    tokens = len(longest) * training.packs_per_batch
-    answers = max(map(answer_tokens, packs)) * training.packs_per_batch
-    layer = layer_bytes(shapes, recipe, packed=len(longest.suffixes) > 1)
-    layers = len(shapes.windows)
+    answers = max(map(answer_tokens, packs)) * training.packs_per_batch**2
+    layers = [_kept(shapes, recipe, longest, window) for window in shapes.windows]
     # With checkpointing every layer keeps its input, and one layer at a time all the rest.
-    kept = layers * shapes.hidden * width + layer
+    inputs = len(layers) * len(longest) * shapes.hidden * width
+    kept = inputs + max(layers) if training.gradient_checkpointing else sum(layers)
     # Adafactor keeps row and column means in place of the moments.
     copies = 2 if training.optimizer == "adafactor" else 4
     return Memory(
         weights=shapes.parameters * width,
         adapter=shapes.lora_parameters(recipe.lora) * 4 * copies,
-        activations=tokens * (kept if training.gradient_checkpointing else layers * layer),
+        activations=training.packs_per_batch * kept,
         # As computed; then in fp32 as logits, as log-probabilities and as gradients.
         logits=answers * shapes.vocabulary * (width + 3 * 4),
     )
+
+
+def _kept(shapes: Architecture, recipe: Recipe, pack: Pack, window: int | None) -> int:
+    """Return what a layer keeps of a pack, in bytes; of a sliding window also its mask."""
+    beyond = window is not None and window < len(pack)
+    masked = len(pack) - _causal_tokens(pack, window) if beyond else 0
+    layer = layer_bytes(shapes, recipe, packed=beyond or len(pack.suffixes) > 1)
+    return len(pack) * (layer + masked * WIDTHS[recipe.training.precision])
 
 
 def layer_bytes(shapes: Architecture, recipe: Recipe, *, packed: bool) -> int:

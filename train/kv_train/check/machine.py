@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 
 from kv_train.building import use_all_cores
@@ -55,27 +55,32 @@ class Place:
     fits: bool
 
 
-def places(
-    config: Any, recipe: Recipe, pack: Pack, *, flops: float, needed: int
-) -> tuple[Place, ...]:
-    """Return this machine, timed for a second, and the known GPUs.
+def this_machine(config: Any, recipe: Recipe, pack: Pack, *, flops: float, needed: int) -> Place:
+    """Return this machine, timed for a second.
 
     Args:
         config: of the base model.
-        recipe: the recipe.
+        recipe: as it would run here.
         pack: one of those to train on.
         flops: of the whole training.
         needed: bytes at its peak.
     """
     name, memory = _this_machine()
-    known = [(name, memory, layer_speed(config, recipe, pack))]
+    return _place(name, memory, layer_speed(config, recipe, pack), flops, needed)
+
+
+def gpus(precision: str, *, flops: float, needed: int) -> tuple[Place, ...]:
+    """Return the known GPUs; arguments as for :func:`this_machine`, in this ``precision``."""
+    found = []
     for gpu in GPUS:
-        peak = gpu.bf16 if recipe.training.precision == "bf16" else gpu.fp32
-        known.append((gpu.name, gpu.memory * 10**9, PUBLISHED_SHARE * peak * 1e12))
-    return tuple(
-        Place(name, memory, speed, flops / speed, needed <= USABLE * memory)
-        for name, memory, speed in known
-    )
+        peak = gpu.bf16 if precision == "bf16" else gpu.fp32
+        speed = PUBLISHED_SHARE * peak * 1e12
+        found.append(_place(gpu.name, gpu.memory * 10**9, speed, flops, needed))
+    return tuple(found)
+
+
+def _place(name: str, memory: int, speed: float, flops: float, needed: int) -> Place:
+    return Place(name, memory, speed, flops / speed, needed <= USABLE * memory)
 
 
 def _this_machine() -> tuple[str, int]:

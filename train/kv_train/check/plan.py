@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kv_train.building import steps_of
 from kv_train.check.estimate import Flops, Memory, forward_flops, training_flops, training_memory
-from kv_train.check.machine import Place, places
+from kv_train.check.machine import Place, gpus, this_machine
 from kv_train.check.model import Model
 from kv_train.check.rows import Rows
 from kv_train.recipe import Recipe
@@ -56,6 +56,7 @@ class Estimate:
         memory: at its peak.
         needed: bytes, the sum of ``memory``.
         places: this machine first.
+        gpu_precision: in which the others would train.
     """
 
     parameters: int
@@ -66,6 +67,7 @@ class Estimate:
     memory: Memory
     needed: int
     places: tuple[Place, ...]
+    gpu_precision: str
 
 
 def plan_of(recipe: Recipe, train: Rows, held: Rows) -> Plan:
@@ -91,9 +93,12 @@ def plan_of(recipe: Recipe, train: Rows, held: Rows) -> Plan:
 
 
 def estimate_of(
-    recipe: Recipe, model: Model, plan: Plan, train: Rows, held: Rows
+    recipe: Recipe, on_gpus: Recipe, model: Model, plan: Plan, train: Rows, held: Rows
 ) -> Estimate | None:
-    """Return what a training costs; None without rows, or a model whose cost can be known."""
+    """Return what a training costs; None without rows, or a model whose cost can be known.
+
+    ``recipe`` is as it would run here, ``on_gpus`` as it would there.
+    """
     shapes = model.shapes
     if not train.packs or model.config is None or shapes is None or shapes.experts:
         return None
@@ -113,5 +118,13 @@ def estimate_of(
         training=total,
         memory=memory,
         needed=memory.total,
-        places=places(model.config, recipe, usual, flops=total, needed=memory.total),
+        places=(
+            this_machine(model.config, recipe, usual, flops=total, needed=memory.total),
+            *gpus(
+                on_gpus.training.precision,
+                flops=total,
+                needed=training_memory(shapes, on_gpus, train.packs).total,
+            ),
+        ),
+        gpu_precision=on_gpus.training.precision,
     )

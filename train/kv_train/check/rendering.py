@@ -136,7 +136,7 @@ def _print_estimate(estimate: Estimate, recipe: Recipe) -> None:
     )
     _print(
         "Speeds: here, of one layer timed just now; of a GPU, "
-        f"{PUBLISHED_SHARE:.0%} of its published\n{recipe.training.precision} peak, which small "
+        f"{PUBLISHED_SHARE:.0%} of its published\n{estimate.gpu_precision} peak, which small "
         f"models do not reach. Usable memory: {USABLE:.0%}."
     )
 

@@ -56,11 +56,13 @@ def check(recipe: Recipe, tokenizer: Path | None = None) -> Report:
         tokenizer: folder whose tokenizer, and config.json if any, replace the model's.
     """
     transformers_logging.set_verbosity_error()
+    # There auto stands for what every one of them multiplies.
+    on_gpus = settled(recipe, "bf16")
     recipe = settled(recipe)
     model = look_up(recipe, tokenizer)
     train, held = _training_rows(recipe, model), _held_out_rows(recipe, model)
     plan = plan_of(recipe, train, held) if train.count else None
-    estimate = estimate_of(recipe, model, plan, train, held) if plan else None
+    estimate = estimate_of(recipe, on_gpus, model, plan, train, held) if plan else None
     first = train.encoded[0] if train.encoded else None
     found = [*model.findings, *train.findings, *held.findings]
     found += _findings(recipe, model, plan, train, held)
