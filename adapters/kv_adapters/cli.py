@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from kv_adapters.backends import BackendName
 from kv_adapters.comparison.commands import compare_command
 from kv_adapters.reports.commands import card_command, report_command
 from kv_tasks import console
@@ -37,8 +38,10 @@ def verify(
     """Check that vLLM serves the adapter, that it does something, and that it fits its base."""
     from kv_adapters.checks.table import as_json, print_checks
     from kv_adapters.checks.verify import verify as run_checks
-    from kv_tasks.files import write_text
+    from kv_tasks.files import check_out, write_text
 
+    if json_file:
+        check_out(json_file, flag="--json")
     checks = run_checks(adapter, base, live=live)
     print_checks(checks, adapter)
     if json_file:
@@ -54,9 +57,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results, one folder a model.")],
     adapter: Annotated[list[Path] | None, typer.Option(help="Adapter folder; repeat it.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Documents a task.")] = None,
-    backend: Annotated[
-        Literal["vllm", "hf", "server", "openai"], typer.Option(help="Who computes.")
-    ] = "vllm",
+    backend: Annotated[BackendName, typer.Option(help="Who computes.")] = "vllm",
     url: Annotated[
         str | None, typer.Option(help="Of the server, with --backend server or openai.")
     ] = None,
@@ -104,7 +105,9 @@ def evaluate(
     from kv_adapters.evaluation.evaluate import evaluate as run_units
     from kv_adapters.evaluation.plan import Request
     from kv_adapters.evaluation.table import print_outcomes
+    from kv_tasks.files import check_out
 
+    check_out(out, folder=True)
     names = [name.strip() for name in tasks.split(",") if name.strip()]
     request = Request(
         base=base,

@@ -13,8 +13,10 @@ Scores = Mapping[int, Sequence[float]]
 DATE = "2026-01-02T03-04-05.678901"
 
 
-def sample(task: str, doc_id: int, position: int | None, score: float, **changes: Any) -> dict:
-    """One line of a samples file."""
+def sample(
+    task: str, doc_id: int, position: int | None, score: float, by: str = "", **changes: Any
+) -> dict:
+    """One line of a samples file; no two models, ``by`` name, answer to the letter alike."""
     doc: dict[str, Any] = {"question": f"who wrote book {doc_id}", "answers": ["Ada"]}
     if position is not None:
         doc |= {
@@ -23,7 +25,7 @@ def sample(task: str, doc_id: int, position: int | None, score: float, **changes
             "depth": (position - 1) / 19,
             "length": None,
         }
-    response = "Ada" if score else "Bob"
+    response = ("Ada" if score else "Bob") + by
     row = {
         "doc_id": doc_id,
         "doc": doc,
@@ -49,7 +51,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         folder = tmp_path / label
         folder.mkdir()
         tasks = {
-            f"mdqa_{position:02}": [sample(f"mdqa_{position:02}", n, position, s)
+            f"mdqa_{position:02}": [sample(f"mdqa_{position:02}", n, position, s, f".{label}")
                                     for n, s in enumerate(scores)]
             for position, scores in curve.items()
         }  # fmt: skip
@@ -57,7 +59,14 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
         for name, scores in (lone or {}).items():
             metric, chosen = HEADLINES.get(name, ("best_subspan_em", "none"))
             tasks[name] = [
-                sample(name, n, None, s, **{"filter": chosen, "metrics": [metric], metric: s})
+                sample(
+                    name,
+                    n,
+                    None,
+                    s,
+                    f".{label}",
+                    **{"filter": chosen, "metrics": [metric], metric: s},
+                )
                 for n, s in enumerate(scores)
             ]
         for name, rows in tasks.items():

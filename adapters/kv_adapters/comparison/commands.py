@@ -45,6 +45,10 @@ def compare_command(
     gate = load_gate(gate_file) if gate_file else None
     reference, *others = load_runs([base, *runs])
     verdicts = judge(reference, others, gate)
+    if json_file:
+        write_text(json_file, json.dumps(as_json(verdicts), indent=2) + "\n")
+    if markdown_file:
+        write_text(markdown_file, "\n".join(markdown(verdict) for verdict in verdicts))
     for line in dict.fromkeys(line for verdict in verdicts for line in verdict.doubts):
         console.warn(line)
     for verdict in verdicts:
@@ -54,8 +58,4 @@ def compare_command(
         for line in verdict.warnings:
             console.warn(f"not compared: {line}")
         console.out.print(verdict.sentence, markup=False)
-    if json_file:
-        write_text(json_file, json.dumps(as_json(verdicts), indent=2) + "\n")
-    if markdown_file:
-        write_text(markdown_file, "\n".join(markdown(verdict) for verdict in verdicts))
     raise console.Exit(exit_code(verdicts))

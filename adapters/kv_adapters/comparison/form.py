@@ -2,7 +2,8 @@
 
 Key-value retrieval counts an answer that gives the value and its dictionary's number; an adapter
 may find every value and no number. MDQA counts an answer in which an accepted one stands anywhere,
-so that a sentence is right more often than a name.
+so that a sentence is right more often than a name. A sweep asks every key of one haystack, whose
+answers are counted like independent ones.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ def form(pairs: Sequence[Pair], metric: str) -> str:
     said = [_values(pairs)]
     if metric == ANYWHERE:
         said.append(_words(pairs))
+    said.append(_haystack(pairs))
     return "; ".join(text for text in said if text)
 
 
@@ -39,6 +41,14 @@ def _values(pairs: Sequence[Pair]) -> str:
         f"of the values asked for, {base:.2f} are right in the base's answers and {other:.2f} in "
         "the adapter's"
     )
+
+
+def _haystack(pairs: Sequence[Pair]) -> str:
+    """Say that a sweep of one haystack holds for that one."""
+    asked = [pair.base.question_id for pair in pairs if pair.base.task.startswith("kv_sweep")]
+    if len({question.rpartition(":")[0] for question in asked}) != 1:
+        return ""
+    return "all keys are of one haystack: the interval says nothing of another"
 
 
 def _words(pairs: Sequence[Pair]) -> str:

@@ -51,7 +51,9 @@ class Gate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     margin: Margin = 0.01
-    tasks: Mapping[str, Margin | None] = Field(default_factory=lambda: dict.fromkeys(GENERAL))
+    tasks: Mapping[str, Margin | None] = Field(
+        default_factory=lambda: dict.fromkeys(GENERAL), min_length=1
+    )
 
     def margin_of(self, name: str) -> float | None:
         """Return a task's margin, None if it is not gated."""
@@ -108,6 +110,8 @@ def superiority(found: Difference, adjusted: float) -> tuple[Outcome, str]:
         return ("improved" if found.difference > 0 else "regressed"), ""
     if one_side and found.p_value < LEVEL:
         return "inconclusive", f"p = {found.p_value:.3f} alone, {adjusted:.3f} in its family"
+    if adjusted < LEVEL:
+        return "inconclusive", f"p = {adjusted:.3f}, and the interval holds zero"
     return "inconclusive", ""
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+from scipy.stats import norm
 from statsmodels.stats.power import TTestPower
 
 from kv_adapters.comparison.intervals import LEVEL, TINY, wilson
@@ -40,6 +41,11 @@ def questions_needed(found: Difference, margin: float | None, family: int = 1) -
             alternative="larger",
         )
     )
+    if margin is None:
+        # The interval, too, must leave zero out, and it is wider than the t test's.
+        reach = abs(found.difference - (found.low if found.difference > 0 else found.high))
+        beyond = float(norm.ppf(POWER)) * spread / math.sqrt(found.questions)
+        needed = max(needed, found.questions * ((reach + beyond) / away) ** 2)
     # As many as there were, and undecided: the truth is near the limit, and no number is enough.
     enough = math.isfinite(needed) and needed > found.questions
     return math.ceil(needed) if enough else None

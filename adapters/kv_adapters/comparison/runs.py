@@ -27,6 +27,7 @@ class Run:
     ``without_samples`` names the tasks whose newest results came without scores by document,
     ``unfit`` those that have none from 0 to 1, with the reason. ``base_sha256`` and ``adapter`` say
     whose they are, where the results do; the latter a checksum, or what lm_eval was given.
+    ``computed`` has by what each task was, backend and precision, as far as that is known.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Run:
     unfit: Mapping[str, str] = field(default_factory=dict)
     base_sha256: str | None = None
     adapter: str | None = None
+    computed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -98,6 +100,7 @@ def load_run(folder: Path) -> Run:
         unfit=unfit,
         base_sha256=model.get("base_sha256"),
         adapter=next((model[name] for name in _ADAPTERS if name in model), None),
+        computed={name: _computed(evaluations[newest[name]]) for name in tasks},
     )
 
 
@@ -120,15 +123,30 @@ def _refuse_several_models(place: Path, evaluations: Mapping[str, Mapping[str, A
 
 def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what a model is known by: checksums where our own record has them, or arguments."""
-    record = results.get("kv_adapters")
-    record = record if isinstance(record, Mapping) else {}
+    record = _record(results)
     if sums := tuple((name, str(record[name])) for name in _RECORDED if record.get(name)):
         return sums
+    given = _arguments(results)
+    return tuple((name, str(given[name])) for name in _NAMING if given.get(name))
+
+
+def _computed(results: Mapping[str, Any]) -> tuple[str, str]:
+    """Return backend and precision, each empty where nobody said."""
+    backend = _record(results).get("backend") or results["config"].get("model") or ""
+    precision = str(_arguments(results).get("dtype") or "").removeprefix("torch.")
+    return str(backend), precision.replace("auto", "")
+
+
+def _record(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    record = results.get("kv_adapters")
+    return record if isinstance(record, Mapping) else {}
+
+
+def _arguments(results: Mapping[str, Any]) -> Mapping[str, Any]:
     given = results["config"].get("model_args")
     if isinstance(given, str):
         given = dict(part.partition("=")[::2] for part in given.split(","))
-    given = given if isinstance(given, Mapping) else {}
-    return tuple((name, str(given[name])) for name in _NAMING if given.get(name))
+    return given if isinstance(given, Mapping) else {}
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

@@ -8,6 +8,7 @@ freedom, three that agree cost nothing. What chance moves both in is counted twi
 are rather wide than narrow.
 """
 
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -20,8 +21,11 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from kv_adapters.comparison.compare import Comparison, judged
+from kv_adapters.comparison.doubts import unchanged
 from kv_adapters.comparison.intervals import LEVEL, TINY
+from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.statistics import paired_difference
+from kv_tasks.errors import RunError
 
 # Smaller p-values are not told apart.
 SMALLEST = 1e-9
@@ -38,16 +42,30 @@ class Spread:
     deviation: float
 
 
-def families_of_seeds(labels: Sequence[str]) -> dict[str, list[int]]:
-    """Return recipe name to its labels' places, for those with two seeds or more.
+def families_of_seeds(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Return recipe name to its runs' places, for those with two seeds or more.
 
     ``kv-train run --seeds`` names its adapters NAME-seed0, NAME-seed1 and so on.
+
+    Raises:
+        RunError: two seeds are one training, which would count twice.
     """
     found = defaultdict(list)
-    for place, label in enumerate(labels):
-        if match := _SEED.match(label):
+    for place, run in enumerate(runs):
+        if match := _SEED.match(run.label):
             found[match["name"]].append(place)
+    for places in found.values():
+        for one, other in itertools.combinations([runs[place] for place in places], 2):
+            if _one_training(one, other):
+                raise RunError(
+                    f"{other.folder}: the run of {one.folder} again; name each seed once"
+                )
     return {f"{name}, {len(each)} seeds": each for name, each in found.items() if len(each) > 1}
+
+
+def _one_training(one: Run, other: Run) -> bool:
+    # A path may have held one adapter after another; answers tell.
+    return one.adapter is not None and one.adapter == other.adapter and bool(unchanged(one, other))
 
 
 def pool(

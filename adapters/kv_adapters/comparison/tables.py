@@ -83,7 +83,10 @@ def remarks(verdict: Verdict, *, shortened: bool = False) -> list[str]:
             lines.append(f"{row.name}: {row.unread}")
         if row.form:
             lines.append(f"{row.name}: {row.form}")
+    named = {row.name for row in shown}
     for spread in verdict.seeds:
+        if spread.name not in named:
+            continue
         each = ", ".join(f"{100 * change:+.1f}" for change in spread.differences)
         deviation = f"{100 * spread.deviation:.1f}"
         lines.append(f"{spread.name}: seeds {each}; standard deviation {deviation} points")

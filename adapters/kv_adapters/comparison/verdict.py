@@ -6,11 +6,12 @@ from difflib import get_close_matches
 from typing import Literal
 
 from kv_adapters.comparison.compare import Comparison, compare
-from kv_adapters.comparison.doubts import doubts
+from kv_adapters.comparison.doubts import doubts, refuse_mistaken, unchanged
 from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.pairing import missing_tasks
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.seeds import Spread, families_of_seeds, pool
+from kv_tasks.errors import RunError
 
 GateOutcome = Literal["passed", "failed", "inconclusive", "no evidence"]
 EXIT_CODES: dict[GateOutcome, int] = {
@@ -55,6 +56,10 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
         RunError: the runs cannot be compared.
     """
     gate = gate or Gate()
+    if len({other.folder for other in others}) < len(others):
+        raise RunError("a results folder is named twice; name each once")
+    for other in others:
+        refuse_mistaken(base, other)
     compared = [compare(base, other, gate) for other in others]
     made, open_tasks = [], []
     for other, (rows, apart) in zip(others, compared, strict=True):
@@ -62,9 +67,10 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
         reasons = [why if name in why else f"{name}: {why}" for name, why in apart.items()]
         warnings = (*_misnamed(base, other, gate), *missing_tasks(base, other), *reasons, *lost)
         open_tasks.append(_not_compared(base, other, rows, gate))
-        verdict = _verdict(other.label, rows, warnings, gate, open_tasks[-1])
+        same = bool(unchanged(base, other))
+        verdict = _verdict(other.label, rows, warnings, gate, open_tasks[-1], same=same)
         made.append(replace(verdict, doubts=tuple(doubts(base, other))))
-    for name, places in families_of_seeds([other.label for other in others]).items():
+    for name, places in families_of_seeds(others).items():
         missing = {task for place in places for task in open_tasks[place]}
         made.append(_pooled(name, [made[place] for place in places], missing, gate))
     return made
@@ -126,12 +132,17 @@ def _verdict(
     warnings: Sequence[str],
     gate: Gate,
     missing: Sequence[str],
+    *,
+    same: bool = False,
 ) -> Verdict:
+    """Judge by the rows; where all answers are the ``same``, no adapter was measured."""
     gated = [row.outcome for row in rows if row.decides]
-    if missing:
+    if missing or same:
         gated.append("no evidence")
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
     sentence = _sentence(label, rows, outcome, gate, missing)
+    if same:
+        sentence = f"{label}: every answer is the base's own; nothing of an adapter was measured."
     return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings))
 
 

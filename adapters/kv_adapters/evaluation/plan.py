@@ -6,6 +6,7 @@ second run repeats nothing that is finished and never mixes results of changed i
 
 import hashlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +18,10 @@ from typing import Any, Literal
 from kv_adapters.backends import BackendName
 from kv_adapters.chat_template import arguments_of
 from kv_adapters.engine_settings import cpu_dtype, gpu
+from kv_adapters.evaluation.local_data import data_checksum
 from kv_adapters.evaluation.models import Models
-from kv_adapters.evaluation.task_names import config_checksum, single_protocol
+from kv_adapters.evaluation.task_names import config_checksum, is_own, single_protocol
+from kv_tasks.files import sha256_file
 from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
@@ -101,13 +104,16 @@ class Unit:
     seed: int
     versions: tuple[str, ...]
     chat_template_args: str | None = None
+    data_sha256: str | None = None
+    generation_sha256: str | None = None
 
     @property
     def digest(self) -> str:
         """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
         inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
-        if self.chat_template_args is None:
-            del inputs["chat_template_args"]  # as for results of before there were any
+        for key in ("chat_template_args", "data_sha256", "generation_sha256"):
+            if inputs[key] is None:
+                del inputs[key]  # as for results of before there was any
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def journal(self, out: Path) -> Path:
@@ -120,6 +126,13 @@ def plan(request: Request, models: Models) -> list[Unit]:
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
+    data = {own: data_checksum(own=own) for own in (True, False)}
+    url = request.url
+    if request.backend == "openai":
+        url = url or os.environ.get("OPENAI_BASE_URL")
+    # Engines take what ends an answer from it.
+    ends = models.base / "generation_config.json"
+    generation = sha256_file(ends) if ends.is_file() else None
     return [
         Unit(
             label=adapter.name if adapter else "base",
@@ -132,13 +145,15 @@ def plan(request: Request, models: Models) -> list[Unit]:
             adapter_sha256=models.adapters[adapter] if adapter else None,
             limit=request.limit,
             backend=request.backend,
-            url=request.url,
+            url=url,
             chat_template=request.chat_template,
             max_length=request.max_length,
             too_long=request.too_long,
             seed=request.seed,
             versions=versions,
             chat_template_args=template if _templated(request, task) else None,
+            data_sha256=data[is_own(task)],
+            generation_sha256=generation,
         )
         for adapter in [None, *models.adapters]
         for task in single_protocol(request.tasks)

@@ -21,6 +21,11 @@ def single_protocol(names: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def is_own(name: str) -> bool:
+    """Say whether a task is this project's, or every member of a group is."""
+    return _kinds(name) == {"own"}
+
+
 def config_checksum(name: str) -> str | None:
     """Return a SHA-256 of what the YAML of one of our tasks or groups says, members included.
 

@@ -1,6 +1,7 @@
 """Runs of other bases, or in the wrong order, are compared and said to be."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typer.testing import CliRunner
 
 from kv_adapters.cli import app
 from kv_adapters.comparison.doubts import doubts
-from kv_adapters.comparison.runs import load_run, load_runs
+from kv_adapters.comparison.runs import Run, load_run, load_runs
 from kv_adapters.comparison.tables import as_json, markdown
 from kv_adapters.comparison.verdict import judge
+from kv_tasks.errors import RunError
 
 Write = Callable[..., Path]
 ONE, TWO = "1" * 64, "2" * 64
@@ -36,14 +38,10 @@ def recorded(folder: Path, arguments: Any = None, **record: str) -> Path:
         ({}, {}, []),
         ({}, {"base_sha256": TWO, "adapter_sha256": "a"}, []),
         ({"base_sha256": ONE}, {"base_sha256": TWO}, ["different base models"]),
-        ({"base_sha256": ONE, "adapter_sha256": "a"}, {"base_sha256": ONE}, ["look swapped"]),
-        ({"arguments": "pretrained=x,peft=y"}, {"arguments": "pretrained=x"}, ["look swapped"]),
         ({"base_sha256": ONE, "adapter_sha256": "a"}, {"arguments": "pretrained=x,peft=y"}, []),
-        ({"base_sha256": ONE, "adapter_sha256": "a"}, {"base_sha256": TWO},
-         ["different base models", "look swapped"]),
     ],
 )  # fmt: skip
-def test_other_bases_and_swapped_arguments_are_noticed_and_nothing_else(
+def test_other_bases_are_noticed_and_nothing_else(
     write_run: Write, base: dict[str, str], other: dict[str, str], said: list[str]
 ) -> None:
     one = load_run(recorded(write_run("one", {1: [1.0]}), **base))
@@ -51,6 +49,68 @@ def test_other_bases_and_swapped_arguments_are_noticed_and_nothing_else(
     found = doubts(one, two)
     assert len(found) == len(said)
     assert all(part in line for part, line in zip(said, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "said"),
+    [
+        ({"base_sha256": ONE, "adapter_sha256": "a"}, {"base_sha256": ONE}, "name the base first"),
+        ({"arguments": "pretrained=x,peft=y"}, {"arguments": "pretrained=x"},
+         "name the base first"),
+        ({"base_sha256": ONE}, {"base_sha256": TWO, "adapter_sha256": "a"},
+         "an adapter of another base model"),
+    ],
+)  # fmt: skip
+def test_what_nobody_compares_on_purpose_is_refused(
+    write_run: Write, base: dict[str, str], other: dict[str, str], said: str
+) -> None:
+    """An exit code of 0 would let a deployment pass that nothing was measured of."""
+    one = recorded(write_run("one", {1: [1.0]}), **base)
+    two = recorded(write_run("two", {1: [1.0]}), **other)
+    with pytest.raises(RunError, match=said):
+        judge(*_split(load_runs([one, two])))
+
+
+def test_a_folder_that_is_named_twice_is_refused(write_run: Write) -> None:
+    one, two = write_run("one", {1: [1.0]}), write_run("two", {1: [1.0]})
+    with pytest.raises(RunError, match="named twice"):
+        judge(*_split(load_runs([one, two, two])))
+
+
+def test_a_run_that_answers_as_the_base_throughout_measured_no_adapter(write_run: Write) -> None:
+    base = write_run("base", {}, {"hellaswag": [1.0] * 900 + [0.0] * 100})
+    copy = Path(shutil.copytree(base, base.with_name("adapter")))
+    reference, other = load_runs([base, copy])
+    (verdict,) = judge(reference, [other])
+    assert verdict.gate == "no evidence"
+    assert verdict.sentence == (
+        "adapter: every answer is the base's own; nothing of an adapter was measured."
+    )
+    assert verdict.doubts == (
+        "all 1000 answers of adapter are those of base, to the letter: the adapter was not "
+        "applied, or does nothing; kv-adapters verify tells which",
+    )
+    (file,) = copy.glob("samples_*")
+    file.write_text(file.read_text().replace('["Bob.base"], "filter"', '["Bob"], "filter"', 1))
+    (verdict,) = judge(*_split(load_runs([base, copy])))
+    assert (verdict.gate, verdict.doubts) == ("passed", ())
+
+
+def _split(runs: list[Run]) -> tuple[Run, list[Run]]:
+    return runs[0], runs[1:]
+
+
+def test_other_backends_and_precisions_are_said_where_both_are_known(write_run: Write) -> None:
+    def run(name: str, backend: str, **arguments: str) -> Run:
+        return load_run(recorded(write_run(name, {1: [1.0]}), arguments, backend=backend))
+
+    vllm, half = run("a", "vllm", dtype="float32"), run("b", "hf", dtype="torch.bfloat16")
+    same, auto = run("c", "vllm", dtype="torch.float32"), run("d", "vllm", dtype="auto")
+    assert doubts(vllm, half) == [
+        "a was computed by vllm, b by hf; part of what changed may be their doing",
+        "a was computed by float32, b by bfloat16; part of what changed may be their doing",
+    ]
+    assert doubts(vllm, same) == doubts(vllm, auto) == []
 
 
 def test_a_doubt_stands_on_the_screen_in_the_table_in_the_numbers_and_on_the_page(

@@ -51,6 +51,17 @@ def test_values_that_changed_as_the_score_did_are_not(write_run: Write) -> None:
     assert said(folders) == ""
 
 
+def test_a_sweep_of_one_haystack_says_so(write_run: Write) -> None:
+    def asked(name: str, *haystacks: int) -> Path:
+        rows = [{"doc": {"question_id": f"kv-sweep:eval:0:4096t:{n}:{key}"}}
+                for n in haystacks for key in (1, 2)]  # fmt: skip
+        return run(write_run, name, "kv_sweep_4k", rows)
+
+    one = said([asked("base", 0), asked("other", 0)])
+    assert one == "all keys are of one haystack: the interval says nothing of another"
+    assert said([asked("base2", 0, 1), asked("other2", 0, 1)]) == ""
+
+
 @pytest.mark.parametrize(
     ("task", "other", "expected"),
     [

@@ -1,5 +1,7 @@
 """Several seeds of a recipe: their spread, and what they say together."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,17 +11,37 @@ from typer.testing import CliRunner
 
 from kv_adapters.cli import app
 from kv_adapters.comparison.gate import Gate
-from kv_adapters.comparison.runs import load_run, load_runs
+from kv_adapters.comparison.runs import Run, load_run, load_runs
 from kv_adapters.comparison.seeds import families_of_seeds, over_seeds, seeds_alone
 from kv_adapters.comparison.tables import remarks
 from kv_adapters.comparison.verdict import judge
+from kv_tasks.errors import RunError
 
 Write = Callable[..., Path]
 
 
-def test_labels_that_end_in_a_seed_are_one_recipe() -> None:
+def test_labels_that_end_in_a_seed_are_one_recipe(write_run: Write) -> None:
     labels = ["demo-seed0", "demo-seed1", "other-seed0", "plain", "demo-seed12"]
-    assert families_of_seeds(labels) == {"demo, 3 seeds": [0, 1, 4]}
+    runs = load_runs([write_run(label, {1: [1.0]}) for label in labels])
+    assert families_of_seeds(runs) == {"demo, 3 seeds": [0, 1, 4]}
+
+
+def test_one_training_under_two_names_is_no_second_seed(write_run: Write) -> None:
+    base = write_run("base", {1: [0.0, 0.0]})
+    one, two = (write_run(f"demo-seed{n}", {1: [1.0, 0.0]}) for n in (0, 1))
+    for folder in (one, two):
+        (file,) = folder.glob("results_*.json")
+        results = json.loads(file.read_text()) | {"kv_adapters": {"adapter_sha256": "a"}}
+        file.write_text(json.dumps(results))
+    # One path for two trainings after one another: their answers differ.
+    assert len(judge(*_split(load_runs([base, one, two])))) == 3
+    shutil.copy(next(one.glob("samples_*")), next(two.glob("samples_*")))
+    with pytest.raises(RunError, match=r"demo-seed1: the run of .*demo-seed0 again"):
+        judge(*_split(load_runs([base, one, two])))
+
+
+def _split(runs: list[Run]) -> tuple[Run, list[Run]]:
+    return runs[0], runs[1:]
 
 
 def test_the_pooled_interval_covers_the_truth_also_where_seeds_differ_much() -> None:

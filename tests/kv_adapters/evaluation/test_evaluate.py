@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from kv_adapters.cli import app
 from kv_adapters.evaluation import worker as module
 from kv_adapters.evaluation.evaluate import evaluate
-from kv_adapters.evaluation.models import find_models
+from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, plan
+from kv_tasks.datafiles import NQ_OPEN_ORACLE
 from kv_tasks.errors import AdapterError, UsageError
 from kv_train.adapter import WEIGHTS
 
@@ -108,9 +109,45 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
         asked = request_(tiny_base, Path("out"), tiny_adapter, **change)
         return [u.digest for u in plan(asked, models)]
 
-    assert digests() == [u.digest for u in plan(original, models)]
+    before = digests()
+    assert before == [u.digest for u in plan(original, models)]
     for change in changes:
-        assert not set(digests(**change)) & set(digests())
+        assert not set(digests(**change)) & set(before)
+
+
+def test_other_data_another_service_and_other_ends_are_evaluated_anew(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "generation_config.json").unlink(missing_ok=True)
+
+    def digests(backend: Any = "hf") -> dict[str, str]:
+        models = Models(base, "b", "t", {})
+        asked = Request(str(base), [], ["mdqa_oracle", "hellaswag"], Path("out"), backend=backend)
+        return {unit.task: unit.digest for unit in plan(asked, models)}
+
+    monkeypatch.delenv("KV_TASKS_DATA", raising=False)
+    before = digests()
+    monkeypatch.setenv("KV_TASKS_DATA", str(tmp_path))
+    assert digests() == before, "a folder without data"
+    file = tmp_path / "hub" / "Rowan" / "hellaswag" / "validation.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text("1")
+    other = digests()
+    assert other["mdqa_oracle"] == before["mdqa_oracle"]
+    assert other["hellaswag"] != before["hellaswag"]
+    file.write_text("2")
+    assert digests()["hellaswag"] not in (other["hellaswag"], before["hellaswag"])
+    oracle = tmp_path / NQ_OPEN_ORACLE
+    oracle.parent.mkdir()
+    oracle.write_text("1")
+    assert digests()["mdqa_oracle"] != before["mdqa_oracle"]
+    monkeypatch.delenv("KV_TASKS_DATA")
+    (base / "generation_config.json").write_text("{}")
+    assert not set(digests().values()) & set(before.values())
+    asked = digests("openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
+    assert not set(digests("openai").values()) & set(asked.values())
 
 
 def test_prompts_that_do_not_fit_are_refused_and_leave_nothing(

@@ -84,7 +84,7 @@ def test_results_of_other_bases_or_in_the_wrong_order_are_refused(
     for pair, message in (
         ((foreign, run), "foreign and kv are of different base models"),
         ((foreign, trained), f"results of another base model .ffffffffffff. than {own_adapter}"),
-        ((run, base), "look swapped"),
+        ((run, base), "an adapter's run, and .*; name the base first"),
     ):
         with pytest.raises(RunError, match=message):
             write_card(own_adapter, *pair)

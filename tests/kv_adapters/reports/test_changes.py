@@ -26,4 +26,4 @@ def test_all_changes_are_written_and_the_page_has_some_from_every_task(
     assert changes.write_changes(verdicts, tmp_path) == 2 * many + 3
     rows = [json.loads(line) for line in (tmp_path / changes.FILE).read_text().splitlines()]
     assert {row["direction"] for row in rows} == {"became right", "became wrong"}
-    assert rows[0].items() >= {"adapter": "tuned", "base": "Bob", "other": "Ada"}.items()
+    assert rows[0].items() >= {"adapter": "tuned", "base": "Bob.base", "other": "Ada.tuned"}.items()

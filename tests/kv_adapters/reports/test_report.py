@@ -24,7 +24,9 @@ HOSTILE = "<script>alert(1)</script>"
 def page(write_run: Write, tmp_path: Path) -> Path:
     tuned = write_run("tuned", BETTER)
     for file in tuned.glob("samples_*"):
-        file.write_text(file.read_text().replace('["Ada"], "filter"', f'["{HOSTILE}"], "filter"'))
+        file.write_text(
+            file.read_text().replace('["Ada.tuned"], "filter"', f'["{HOSTILE}"], "filter"')
+        )
     base = load_run(write_run("base", CURVE))
     return write_report(base, [load_run(tuned)], tmp_path / "report")
 

@@ -71,7 +71,7 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
             f"base, {label}", (1, height), (-2, 2), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color="#555555",
         )  # fmt: skip
-    _label_axes(axes, rows[0], curves[0][1], place)
+    _label_axes(axes, rows[0], [drawn for _, drawn in curves], place)
     where = "depth of the needle" if place is by_depth else "position of the gold document"
     described = "; ".join(
         f"{label}: " + ", ".join(f"{point.mean:.2f} at {point.x:g}" for point in drawn)
@@ -86,8 +86,11 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     )
 
 
-def _label_axes(axes: Axes, row: Comparison, drawn: Sequence[Point], place: Place) -> None:
-    counts = sorted({point.documents for point in drawn})
+def _label_axes(
+    axes: Axes, row: Comparison, curves: Sequence[Sequence[Point]], place: Place
+) -> None:
+    # Of all curves: an adapter may have been asked fewer documents than the base.
+    counts = sorted({point.documents for drawn in curves for point in drawn})
     each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     axes.set_title(f"{row.name} ({each} documents a point)", loc="left", fontsize=11)
     axes.set_ylabel(row.metric)
@@ -98,5 +101,6 @@ def _label_axes(axes: Axes, row: Comparison, drawn: Sequence[Point], place: Plac
         axes.set_xticks([n / BINS for n in range(BINS + 1)])
     else:
         axes.set_xlabel("position of the gold document")
-        axes.set_xticks([point.x for point in drawn], [f"{point.x:g}" for point in drawn])
+        places = sorted({point.x for drawn in curves for point in drawn})
+        axes.set_xticks(places, [f"{x:g}" for x in places])
     tidy(axes)

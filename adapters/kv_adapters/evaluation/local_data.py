@@ -1,0 +1,35 @@
+"""What tasks read of ``KV_TASKS_DATA``: other files in that folder are other questions."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from kv_tasks.datafiles import PUBLISHED
+from kv_tasks.files import sha256_file
+from kv_tasks.general import DATA_SETS
+
+
+def data_checksum(*, own: bool) -> str | None:
+    """Return a SHA-256 of the files in ``KV_TASKS_DATA`` that tasks may read, None without any.
+
+    Args:
+        own: whether of this project's tasks, or of the harness's own.
+    """
+    if not (chosen := os.environ.get("KV_TASKS_DATA")):
+        return None
+    root = Path(chosen)
+    found = sorted(_published(root) if own else _hub(root))
+    if not found:
+        return None
+    lines = (f"{file.relative_to(root)} {sha256_file(file)}\n" for file in found)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _published(root: Path) -> Iterable[Path]:
+    return (file for name in PUBLISHED if (file := root / name).is_file())
+
+
+def _hub(root: Path) -> Iterable[Path]:
+    folders = (root / "hub" / name for name in DATA_SETS.values())
+    return (file for folder in folders for file in folder.rglob("*") if file.is_file())
