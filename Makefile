@@ -30,6 +30,7 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/*.py results/*.py
 
 check: lint types test
 

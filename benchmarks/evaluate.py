@@ -239,7 +239,9 @@ def print_sides(title: str, sides: Sequence[Side]) -> None:
     ):
         table.add_column(name, justify="left" if name == "side" else "right")
     for side in sides:
-        share = f"{side.cached / side.prompt:.0%}" if side.prompt else ""
+        share = (
+            f"{side.cached / side.prompt:.0%}" if side.prompt and side.cached is not None else ""
+        )
         table.add_row(
             side.name, f"{side.seconds:.0f}", f"{side.seconds / sides[0].seconds:.1f}",
             f"{side.processor:.0f}", f"{side.processor / sides[0].processor:.1f}",

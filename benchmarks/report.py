@@ -37,7 +37,7 @@ def rows(label: str, count: int) -> Iterator[tuple[str, dict[str, Any]]]:
             doc = {"question_id": f"q{n}", "question": f"who wrote book {n}?", "answers": ["Ada"],
                    "gold_position": place, "depth": (place - 1) / 19, "length": 1000}  # fmt: skip
             score = float(rng.random() < 0.6 - 0.02 * place + better)
-            text = "".join(PROMPT.format(k) for k in range(1, 54)) + doc["question"]
+            text = "".join(PROMPT.format(k) for k in range(1, 54)) + str(doc["question"])
             yield f"mdqa_pos_{place:02}", row(n, doc, text, "Ada" if score else "Bob", score)
     for subject in range(SUBJECTS):
         for n in range(count // 2 // SUBJECTS):

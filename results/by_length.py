@@ -58,10 +58,10 @@ def _pairs(base: Run, other: Run) -> list[tuple[str, str, str]]:
 def _row(
     pairs: list[tuple[str, str, str]], answers: dict[str, tuple[str, ...]], words: int | None
 ) -> dict[str, Any]:
-    scores = [
+    base, other = (
         [best_subspan_em(_cut(pair[n], words), answers[pair[0]]) for pair in pairs] for n in (1, 2)
-    ]
-    difference = paired_difference(*scores, [pair[0] for pair in pairs])
+    )
+    difference = paired_difference(base, other, [pair[0] for pair in pairs])
     return {
         "words": words,
         "base": round(difference.base, 4),
