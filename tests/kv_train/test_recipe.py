@@ -71,6 +71,18 @@ def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
         load_recipe(write(tmp_path, "name: [x"))
 
 
+def test_what_no_yaml_shows_is_an_error_with_its_place(tmp_path: Path) -> None:
+    twice = MINIMAL + "lora: {rank: 8}\nlora: {rank: 16}\n"
+    with pytest.raises(RecipeError, match="key 'lora' is there twice .* line"):
+        load_recipe(write(tmp_path, twice))
+    file = tmp_path / "latin.yaml"
+    file.write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(RecipeError, match=r"latin\.yaml: not a text in UTF-8"):
+        load_recipe(str(file))
+    with pytest.raises(RecipeError, match=r"mix: expected a list, .* --set 'mix="):
+        load_recipe(write(tmp_path, MINIMAL), ["mix.0.file=own.jsonl"])
+
+
 def test_an_unknown_recipe_lists_the_packaged_ones() -> None:
     with pytest.raises(RecipeError, match="packaged are: .*demo-smollm2"):
         load_recipe("no-such-recipe")

@@ -117,8 +117,8 @@ def _method(sections: Sequence[Data]) -> str:
         return f"It was trained on a file of chats, `data.jsonl`, in the manner of {paper}."
     if any(data.generator == "mdqa" and data.corpus not in INVENTED for data in generated):
         said = (
-            f"It was trained on questions over documents, the baseline of {paper}; of NQ-Open's, "
-            "nq_open asks the same, so its score says nothing of this adapter"
+            f"It was trained on questions over documents, the baseline of {paper}; the harness's "
+            "nq_open asks those questions, too, and says nothing of this adapter"
         )
     elif any(data.text is not None for data in generated):
         said = f"It was trained on needles in a text of the user's, the baseline of {paper}"

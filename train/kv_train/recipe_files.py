@@ -20,6 +20,21 @@ from kv_tasks.paths import packaged
 from kv_train.recipe import Recipe
 
 
+class _Once(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: the last would count, unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def recipes_folder() -> Path:
     """Return the folder of the recipes that ship with the package."""
     return packaged(__file__, "recipes", "recipes")
@@ -37,7 +52,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = _find(source)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
