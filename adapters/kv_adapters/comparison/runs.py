@@ -5,6 +5,7 @@ several times the newest results count.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,8 +47,11 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
     """Read several runs, labelled by as much of their paths as tells them apart.
 
     Raises:
-        RunError: as :func:`load_run`.
+        RunError: as :func:`load_run`, or a folder is named twice.
     """
+    twice = [str(one) for one, count in Counter(f.resolve() for f in folders).items() if count > 1]
+    if twice:
+        raise RunError(f"{twice[0]}: is named twice; name each folder once")
     labels = _labels([folder.absolute() for folder in folders])
     return [
         replace(load_run(folder), label=label)

@@ -11,7 +11,6 @@ from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.pairing import missing_tasks
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.seeds import Spread, families_of_seeds, pool
-from kv_tasks.errors import RunError
 
 GateOutcome = Literal["passed", "failed", "inconclusive", "no evidence"]
 EXIT_CODES: dict[GateOutcome, int] = {
@@ -56,8 +55,6 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
         RunError: the runs cannot be compared.
     """
     gate = gate or Gate()
-    if len({other.folder for other in others}) < len(others):
-        raise RunError("a results folder is named twice; name each once")
     for other in others:
         refuse_mistaken(base, other)
     compared = [compare(base, other, gate) for other in others]

@@ -71,12 +71,6 @@ def test_what_nobody_compares_on_purpose_is_refused(
         judge(*_split(load_runs([one, two])))
 
 
-def test_a_folder_that_is_named_twice_is_refused(write_run: Write) -> None:
-    one, two = write_run("one", {1: [1.0]}), write_run("two", {1: [1.0]})
-    with pytest.raises(RunError, match="named twice"):
-        judge(*_split(load_runs([one, two, two])))
-
-
 def test_a_run_that_answers_as_the_base_throughout_measured_no_adapter(write_run: Write) -> None:
     base = write_run("base", {}, {"hellaswag": [1.0] * 900 + [0.0] * 100})
     copy = Path(shutil.copytree(base, base.with_name("adapter")))
