@@ -12,6 +12,8 @@ from kv_adapters.comparison.samples import Sample
 from kv_adapters.reports.figures.scene import Drawing, Scene, finish, models, runs_of
 
 PARTS = 5
+# Panels beside each other; a page shows no more of a readable size.
+COLUMNS = 4
 # The end of a task's name that says how long its prompts are.
 _LENGTH = re.compile(r"_(?P<size>\d+)(?P<unit>k|dicts|docs|keys)(_template|_plain)?$")
 Cells = Mapping[tuple[int, int], list[float]]
@@ -36,11 +38,12 @@ def _draw(stem: str, family: Mapping[str, Sequence[Comparison]]) -> Drawing:
     names = sorted(family, key=_order)
     lengths = [name.removeprefix(stem).strip("_").replace("_", " ") for name in names]
     panels = _panels([models(family[name]) for name in names])
-    figure = Figure(figsize=(1.2 + 2.6 * len(panels), 3.4), layout="constrained")
+    columns, rows = min(len(panels), COLUMNS), -(-len(panels) // COLUMNS)
+    figure = Figure(figsize=(1.2 + 2.6 * columns, 3.4 + 3.2 * (rows - 1)), layout="constrained")
     described = []
     for number, (label, samples) in enumerate(panels):
         cells = _cells(samples)
-        axes = figure.add_subplot(1, len(panels), number + 1)
+        axes = figure.add_subplot(rows, columns, number + 1)
         grid = [
             [fmean(found) if (found := cells.get((n, part))) else float("nan")
              for n in range(len(names))]
@@ -65,7 +68,7 @@ def _draw(stem: str, family: Mapping[str, Sequence[Comparison]]) -> Drawing:
         axes.set_xticks([n + 0.5 for n in range(len(names))], lengths)
         ticks = [f"{part / PARTS:.1f}–{(part + 1) / PARTS:.1f}" for part in range(PARTS)]
         axes.set_yticks(
-            [part + 0.5 for part in range(PARTS)], ticks if number == 0 else [""] * PARTS
+            [part + 0.5 for part in range(PARTS)], ticks if number % columns == 0 else [""] * PARTS
         )
         axes.spines[:].set_visible(False)
         described.append(f"{label}: {_words(cells, lengths)}")
