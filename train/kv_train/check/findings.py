@@ -175,7 +175,8 @@ def output(recipe: Recipe) -> Iterator[Finding]:
     if not (out / MANIFEST).is_file():
         yield Finding("error", "out", f"{out} exists and is no adapter", "choose another folder")
     elif _settled(recipe) == _recipe_of(out):
-        yield Finding("note", "out", f"{out} holds the adapter of this recipe; a run reuses it")
+        found = f"{out} holds an adapter of this recipe; a run reuses it if base and rows are equal"
+        yield Finding("note", "out", found)
     else:
         advice = "choose another folder, or run with --overwrite"
         yield Finding("error", "out", f"{out} holds the adapter of another recipe", advice)
