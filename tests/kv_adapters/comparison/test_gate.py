@@ -143,12 +143,13 @@ def test_exit_codes_tell_ci_what_to_do(write_run: Write, tmp_path: Path) -> None
     base, same = (write_run(name, {}, {"nq_open": good}) for name in ("base", "same"))
     worse = write_run("worse", {}, {"nq_open": [0.0] * 2 * MANY})
     little, less = (write_run(name, {}, {"nq_open": few}) for name in ("little", "less"))
-    other = write_run("other", {1: [1.0, 0.0]})
+    other, ungated = (write_run(name, {1: [1.0, 0.0]}) for name in ("other", "ungated"))
     assert code(base, same) == 0
     assert code(base, worse) == 1
     assert code(little, less) == 2
-    assert code(other, other) == 2
+    assert code(other, ungated) == 2
     assert code(base, other) == 3
+    assert code(other, other) == 3
     assert code(base, tmp_path / "absent") == 3
     assert code(base) == 3
     assert code(base, same, "--no-such-flag") == 3
