@@ -75,6 +75,8 @@ def test_what_no_yaml_shows_is_an_error_with_its_place(tmp_path: Path) -> None:
     twice = MINIMAL + "lora: {rank: 8}\nlora: {rank: 16}\n"
     with pytest.raises(RecipeError, match="key 'lora' is there twice .* line"):
         load_recipe(write(tmp_path, twice))
+    with pytest.raises(RecipeError, match=r"a key is a list or mapping, not a word .* line"):
+        load_recipe(write(tmp_path, MINIMAL + "? [rank]\n: 8\n"))
     file = tmp_path / "latin.yaml"
     file.write_bytes(b"name: caf\xe9\n")
     with pytest.raises(RecipeError, match=r"latin\.yaml: not a text in UTF-8"):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from kv_adapters.comparison.runs import load_run, load_runs
 from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
-from kv_adapters.reports.figures.scene import Drawing, Scene, look
+from kv_adapters.reports.figures.scene import Drawing, Point, Scene, curve, look
 
 Write = Callable[..., list[Path]]
 
@@ -121,3 +122,22 @@ def test_no_adapter_has_the_bases_look_and_twenty_have_looks_of_their_own() -> N
     assert base[0] not in {colour for colour, _ in adapters}
     assert base[1] not in {marker for _, marker in adapters}
     assert len(set(adapters)) == 20
+
+
+@pytest.mark.parametrize(("of", "stands"), [(3, 1), (4, 4)])
+def test_intervals_of_many_models_stand_side_by_side(of: int, stands: int) -> None:
+    axes = Figure().add_subplot()
+    for number in range(of):
+        curve(axes, str(number), [Point(1, 0.5, 0.4, 0.6, 10)], number, of=of)
+    axes.set_xlim(0, 2)
+    drawn = [line.get_transform().transform((1, 0.5))[0] for line in axes.lines]
+    assert len({round(float(x), 1) for x in drawn}) == stands
+
+
+def test_a_caption_says_how_intervals_are_drawn(
+    drawings: dict[str, Drawing], write_run: Callable[..., Path]
+) -> None:
+    assert drawings["mdqa_pos"].caption.endswith("Bars are 95 % Wilson intervals.")
+    runs = [load_run(write_run(name, {1: [1.0], 5: [0.0]})) for name in ("base", "other")]
+    (drawing,) = draw_all(Scene(runs[0], judge(runs[0], runs[1:])))
+    assert drawing.caption.endswith("Bands are 95 % Wilson intervals.")

@@ -14,6 +14,7 @@ from kv_adapters.reports.figures.scene import (
     Scene,
     curve,
     finish,
+    intervals,
     models,
     points,
     tidy,
@@ -63,7 +64,7 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     axes = figure.add_subplot()
     curves = [(label, points(samples, place)) for label, samples in models(rows)]
     for number, (label, drawn) in enumerate(curves):
-        curve(axes, label, drawn, number, "--" if number == 0 else "-")
+        curve(axes, label, drawn, number, "--" if number == 0 else "-", of=len(curves))
     found = bounds(scene, rows[0])
     for label, height in found.items():
         axes.axhline(height, color="#555555", linestyle=":", linewidth=1)
@@ -81,7 +82,7 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     return finish(
         figure,
         rows[0].name,
-        f"{rows[0].name}: {rows[0].metric} by {where}. Bands are 95 % Wilson intervals.",
+        f"{rows[0].name}: {rows[0].metric} by {where}. {intervals(len(curves))}",
         f"{rows[0].metric} by {where}. {described}{lines}.",
     )
 
@@ -103,4 +104,6 @@ def _label_axes(
         axes.set_xlabel("position of the gold document")
         places = sorted({point.x for drawn in curves for point in drawn})
         axes.set_xticks(places, [f"{x:g}" for x in places])
+        room = (places[-1] - places[0]) / 10
+        axes.set_xlim(places[0] - room, places[-1] + room)
     tidy(axes)

@@ -14,6 +14,7 @@ from kv_adapters.reports.figures.scene import (
     Scene,
     curve,
     finish,
+    intervals,
     models,
     points,
     runs_of,
@@ -63,6 +64,7 @@ def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
         ("accuracy", lambda sample: sample), ("refused or unreadable", _refused),
     )  # fmt: skip
     described = []
+    count = len(models(next(iter(ways.values()))))
     for n, (title, score) in enumerate(panels):
         axes = figure.add_subplot(1, 2, n + 1)
         ticks: dict[float, None] = {}
@@ -70,7 +72,7 @@ def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
             for number, (label, samples) in enumerate(models(rows)):
                 name = f"{label}, chain of thought" if style == "--" else label
                 drawn = points(map(score, samples), _tokens)
-                curve(axes, name, drawn, number, style)
+                curve(axes, name, drawn, number, style, of=count)
                 ticks |= dict.fromkeys(point.x for point in drawn)
                 described.append(f"{title}, {name}: {_words(drawn)}")
         if n == 0:
@@ -79,11 +81,11 @@ def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
         axes.set_xlabel("length, tokens")
         axes.set_xscale("log")
         axes.set_xticks(sorted(ticks), [f"{tick:g}" for tick in sorted(ticks)], fontsize=8)
+        axes.set_xlim(min(ticks) / 1.2, max(ticks) * 1.2)
         axes.minorticks_off()
         axes.set_ylim(-0.02, 1.02)
         tidy(axes, legend=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    count = len(models(next(iter(ways.values()))))
     figure.legend(
         handles[:count], labels[:count], loc="outside lower center", ncols=min(count, 4),
         frameon=False, title="dashed: with chain of thought" if len(ways) > 1 else None,
@@ -91,8 +93,8 @@ def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
     )  # fmt: skip
     return finish(
         figure, f"{stem}-by-length",
-        f"{stem}: accuracy and refused answers by length; dotted is guessing. Bands are 95 % "
-        "Wilson intervals.",
+        f"{stem}: accuracy and refused answers by length; dotted is guessing. "
+        f"{intervals(count)}",
         "; ".join(described) + ".",
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.intervals import wilson
@@ -24,9 +25,11 @@ from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.samples import Sample
 from kv_adapters.comparison.verdict import Verdict
 
-# The first of each is the base's own. The adapters' repeat after five and six, never together.
-COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-MARKERS = "os^Dv*P"
+# The first of each is the base's own. The adapters' repeat after six and seven, never together.
+COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "os^Dv*PX"
+# More bands hide each other: intervals are bars then, side by side, so many points apart.
+BANDS, APART = 3, 4
 # Three labels of more characters than this do not fit beside each other.
 LONG_LABEL = 22
 # The same data gives the same bytes.
@@ -126,17 +129,28 @@ def look(number: int) -> tuple[str, str]:
     return colours[(number - 1) % len(colours)], markers[(number - 1) % len(markers)]
 
 
-def curve(axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-") -> None:
-    """Draw one model's points, joined, with the band of their intervals."""
-    x = [point.x for point in drawn]
+def curve(
+    axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-", *, of: int
+) -> None:
+    """Draw one of ``of`` models' points, joined, with their intervals."""
+    x, low, high = ([getattr(point, name) for point in drawn] for name in ("x", "low", "high"))
     colour, marker = look(number)
-    axes.fill_between(
-        x, [p.low for p in drawn], [p.high for p in drawn], color=colour, alpha=0.15, linewidth=0
-    )
+    moved = axes.transData
+    if of <= BANDS:
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    else:
+        inches = (number - (of - 1) / 2) * APART / 72
+        moved += ScaledTranslation(inches, 0, axes.get_figure(root=True).dpi_scale_trans)
+        axes.vlines(x, low, high, colors=colour, linewidth=1, alpha=0.6, transform=moved)
     axes.plot(
         x, [p.mean for p in drawn], color=colour, linestyle=style, linewidth=1.8, markersize=5,
-        marker=marker, label=label,
+        marker=marker, label=label, transform=moved,
     )  # fmt: skip
+
+
+def intervals(of: int) -> str:
+    """Say in a caption how the intervals of so many models are drawn."""
+    return f"{'Bands' if of <= BANDS else 'Bars'} are 95 % Wilson intervals."
 
 
 def tidy(axes: Axes, *, legend: bool = True) -> None:
