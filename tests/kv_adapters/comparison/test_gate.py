@@ -16,7 +16,7 @@ from kv_adapters.comparison.verdict import exit_code, judge
 from kv_tasks.errors import UsageError
 
 Write = Callable[..., Path]
-MANY = 20_000
+MANY = 4_000
 
 
 def outcome(write: Write, base: list[float], other: list[float], **gate: object) -> str:
