@@ -140,7 +140,7 @@ def curve(
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     else:
         inches = (number - (of - 1) / 2) * APART / 72
-        moved += ScaledTranslation(inches, 0, axes.get_figure(root=True).dpi_scale_trans)
+        moved += ScaledTranslation(inches, 0, axes.figure.dpi_scale_trans)
         axes.vlines(x, low, high, colors=colour, linewidth=1, alpha=0.6, transform=moved)
     axes.plot(
         x, [p.mean for p in drawn], color=colour, linestyle=style, linewidth=1.8, markersize=5,
