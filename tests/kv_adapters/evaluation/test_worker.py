@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +54,16 @@ def test_tasks_go_by_a_servers_context_where_it_is_shorter_than_the_models(
     models = find_models(asked.base, (), "vllm")
     mine = worker.Worker(asked, models, worker.task_manager(models.base, asked))
     assert mine._tasks.metadata["max_length"] == 512
+    assert "hellaswag" in mine._tasks.all_tasks
+
+
+def test_the_harness_own_tasks_are_not_read_where_none_is_asked(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    asked = replace(request(tiny_base, tmp_path), tasks=["mdqa_pos", "flenqa"])
+    tasks = worker.task_manager(tiny_base, asked).all_tasks
+    assert {"kv_simple_16dicts", "mdqa_pos_01", "flenqa"} <= set(tasks)
+    assert "hellaswag" not in tasks
 
 
 def test_another_chat_template_is_another_evaluation(tiny_base: Path, tmp_path: Path) -> None:
