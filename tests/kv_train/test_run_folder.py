@@ -1,0 +1,94 @@
+"""Whose an adapter's folder and work folder are: reused, refused, replaced, never lost."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from kv_tasks.errors import DataError, RunError
+from kv_tasks.files import sha256_file
+from kv_train.adapter import WEIGHTS, read_manifest
+from kv_train.recipe_files import load_recipe
+from kv_train.run import LOCK, run
+
+
+def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
+    own_adapter: Path, tiny_recipe: Path
+) -> None:
+    written = (own_adapter / WEIGHTS).stat().st_mtime_ns
+    run(load_recipe(str(tiny_recipe)), own_adapter)
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
+    other = load_recipe(str(tiny_recipe), ["data.seed=1"])
+    with pytest.raises(RunError, match="--overwrite"):
+        run(other, own_adapter)
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns == written
+    run(other, own_adapter, overwrite=True)
+    assert (own_adapter / WEIGHTS).stat().st_mtime_ns != written
+
+
+@pytest.mark.parametrize("file", ["chat_template.jinja", "tokenizer.json"])
+def test_another_tokenizer_or_template_is_another_training(
+    own_adapter: Path, tiny_recipe: Path, tiny_base: Path, tmp_path: Path, file: str
+) -> None:
+    changed = shutil.copytree(tiny_base, tmp_path / "base")
+    recipe = load_recipe(str(tiny_recipe), [f"model={changed}"])
+    assert run(recipe, tmp_path / "out")
+    with (changed / file).open("a") as stream:
+        stream.write("\n")
+    with pytest.raises(RunError, match="is not the adapter of this recipe"):
+        run(recipe, tmp_path / "out")
+
+
+def test_what_is_no_adapter_is_never_deleted(tiny_recipe: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(tiny_recipe))
+    thesis = tmp_path / "precious" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    with pytest.raises(RunError, match="precious: exists and is no finished adapter"):
+        run(recipe, thesis.parent, overwrite=True)
+    # Nor what lies where the work would go.
+    thesis.parent.rename(tmp_path / "out.partial")
+    with pytest.raises(RunError, match=r"out\.partial: .* holds something else"):
+        run(recipe, tmp_path / "out", overwrite=True)
+    assert [path.name for path in (tmp_path / "out.partial").iterdir()] == [thesis.name]
+
+
+def test_two_trainings_never_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:
+    work = tmp_path / "out.partial"
+    work.mkdir()
+    other = FileLock(work / LOCK)
+    with other, pytest.raises(RunError, match=r"out\.partial: another process is training"):
+        run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert [path.name for path in work.iterdir()] == [LOCK]
+    made = run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [made.name]
+
+
+def test_a_failed_overwrite_leaves_the_old_adapter(own_adapter: Path, tiny_recipe: Path) -> None:
+    written = sha256_file(own_adapter / WEIGHTS)
+    broken = load_recipe(str(tiny_recipe), ["data.seed=1", "training.max_length=16"])
+    with pytest.raises(DataError, match="more than the limit of 16"):
+        run(broken, own_adapter, overwrite=True)
+    assert sha256_file(own_adapter / WEIGHTS) == written
+
+
+def test_a_kill_after_the_last_rename_leaves_nothing_behind(
+    own_adapter: Path, tiny_recipe: Path
+) -> None:
+    work = own_adapter.with_name(f"{own_adapter.name}.partial")
+    (work / "checkpoint-4").mkdir(parents=True)
+    (work / "identity").write_text(read_manifest(own_adapter).identity)
+    run(load_recipe(str(tiny_recipe)), own_adapter)
+    assert not work.exists()
+
+
+def test_steps_of_another_training_are_never_continued_or_deleted(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "out.partial" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    (checkpoint.parent / "identity").write_text("another")
+    with pytest.raises(RunError, match="unfinished training of another recipe"):
+        run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert checkpoint.is_dir()
