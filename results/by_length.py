@@ -9,24 +9,35 @@ answers, which the kept rows do not hold, come from the published questions.
 """
 
 import json
-import sys
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from kv_adapters.comparison.runs import Run, load_run
 from kv_adapters.comparison.statistics import paired_difference
+from kv_tasks import console
 from kv_tasks.corpora import load_corpus
 from kv_tasks.files import write_text
 from kv_tasks.normalize import best_subspan_em
 
 WORDS = (8, 12, 16, 20, 30, None)
+app = console.program("Score the answers again, the longer ones cut.")
+
+
+@app.command()
+def main(
+    folder: Annotated[Path, typer.Argument(help="results/MODEL: a folder a run, one named base.")],
+) -> None:
+    """Write by-length.json into a model's folder of kept runs."""
+    write_text(folder / "by-length.json", json.dumps(by_length(folder), indent=1) + "\n")
 
 
 def by_length(folder: Path) -> dict[str, Any]:
     """Return, for each condition and number of words, base, change, interval and p."""
-    answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
     base = load_run(folder / "base")
+    answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
     found: dict[str, Any] = {}
     for place in sorted(folder.iterdir()):
         if not place.is_dir() or place.name == "base":
@@ -79,7 +90,4 @@ def _cut(answer: str, words: int | None) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    target = Path(sys.argv[1])
-    write_text(target / "by-length.json", json.dumps(by_length(target), indent=1) + "\n")
+    console.run(app)

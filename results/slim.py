@@ -9,14 +9,16 @@ compare`` reads what is left like any other run.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonlines
+import typer
 
-from kv_tasks.files import write_jsonl, write_text
+from kv_adapters.comparison.runs import load_run
+from kv_tasks import console
+from kv_tasks.files import check_out, write_jsonl, write_text
 
 ROW = (
     "doc_id", "doc_hash", "prompt_hash", "target_hash", "filter", "metrics", "filtered_resps",
@@ -28,10 +30,17 @@ RESULTS = (
     "model_name_sanitized",
 )  # fmt: skip
 REPOSITORY = Path(__file__).resolve().parents[1]
+app = console.program("Keep of a run what its numbers can be checked with.")
 
 
-def slim(run: Path, out: Path) -> None:
+@app.command()
+def slim(
+    run: Annotated[Path, typer.Argument(help="What eval or lm_eval wrote for one model.")],
+    out: Annotated[Path, typer.Argument(help="Where to keep it: results/MODEL/CONDITION.")],
+) -> None:
     """Copy a run's folder without its prompts."""
+    check_out(out, folder=True, flag="OUT")
+    run = load_run(run).folder
     for file in sorted(run.glob("results_*.json")):
         results = json.loads(file.read_text(encoding="utf-8"))
         kept = {key: value for key, value in results.items() if key not in RESULTS}
@@ -56,6 +65,4 @@ def _portable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    slim(Path(sys.argv[1]), Path(sys.argv[2]))
+    console.run(app)

@@ -23,14 +23,17 @@ from kv_adapters.comparison.runs import Run, load_run
 from kv_adapters.comparison.verdict import Verdict, judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Scene
+from kv_tasks import console
 from kv_tasks.files import atomic_path, write_text
 from kv_train.held_out import PARTS, other_kinds
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "RESULTS.md"
 PARTS_OF_A_KEY = ("value_match", "dictionary_match")
+app = console.program("Write RESULTS.md and its figures.")
 
 
+@app.command()
 def main() -> None:
     """Write the page and its figures."""
     text, figures = render()
@@ -200,4 +203,4 @@ def _log(file: Path) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    main()
+    console.run(app)

@@ -2,7 +2,11 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,3 +31,20 @@ def test_no_kept_run_names_a_place_on_the_machine_that_made_it() -> None:
         # How the harness writes /root and /home in names.
         assert "__root__" not in text, file
         assert "__home__" not in text, file
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [("slim.py", "absent: no such folder"), ("by_length.py", "absent/base: no such folder")],
+)
+def test_a_run_that_is_not_there_is_named_and_nothing_is_kept(
+    tmp_path: Path, script: str, message: str
+) -> None:
+    places = ["absent", "out"] if script == "slim.py" else ["absent"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "results" / script), *places],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: {message}")
+    assert not list(tmp_path.iterdir())
