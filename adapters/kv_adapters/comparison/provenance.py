@@ -38,9 +38,15 @@ def provenance(evaluations: Mapping[str, Results]) -> dict[str, str]:
     seconds = sum(_seconds(results) for results in evaluations.values())
     return (
         {name: " | ".join(values) for name, values in found.items()}
-        | _sums([_record(results) for results in evaluations.values()])
+        | _sums([own_record(results) for results in evaluations.values()])
         | {"evaluated": " to ".join(dates), "evaluation time": f"{seconds:.0f} seconds"}
     )
+
+
+def own_record(results: Results) -> Results:
+    """Return what `kv-adapters eval` added to the harness's results; nothing for lm_eval's own."""
+    record = results.get("kv_adapters")
+    return record if isinstance(record, Mapping) else {}
 
 
 def _settings(results: Results) -> dict[str, str]:
@@ -60,7 +66,7 @@ def _settings(results: Results) -> dict[str, str]:
 
 
 def _recorded(results: Results) -> dict[str, str]:
-    record = _record(results)
+    record = own_record(results)
     found = {name: str(record[key]) for name, key in _TEXTS.items() if record.get(key)}
     packages = record.get("packages")
     if isinstance(packages, Mapping):
@@ -91,8 +97,3 @@ def _seconds(results: Results) -> float:
         return float(results.get("total_evaluation_time_seconds") or 0)
     except (TypeError, ValueError):
         return 0.0
-
-
-def _record(results: Results) -> Results:
-    record = results.get("kv_adapters")
-    return record if isinstance(record, Mapping) else {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.comparison.provenance import provenance
+from kv_adapters.comparison.provenance import own_record, provenance
 from kv_adapters.comparison.samples import TaskRun, read_task
 from kv_tasks.errors import MetricError, RunError
 
@@ -127,7 +127,7 @@ def _refuse_several_models(place: Path, evaluations: Mapping[str, Mapping[str, A
 
 def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what a model is known by: checksums where our own record has them, or arguments."""
-    record = _record(results)
+    record = own_record(results)
     if sums := tuple((name, str(record[name])) for name in _RECORDED if record.get(name)):
         return sums
     given = _arguments(results)
@@ -136,14 +136,9 @@ def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _computed(results: Mapping[str, Any]) -> tuple[str, str]:
     """Return backend and precision, each empty where nobody said."""
-    backend = _record(results).get("backend") or results["config"].get("model") or ""
+    backend = own_record(results).get("backend") or results["config"].get("model") or ""
     precision = str(_arguments(results).get("dtype") or "").removeprefix("torch.")
     return str(backend), precision.replace("auto", "")
-
-
-def _record(results: Mapping[str, Any]) -> Mapping[str, Any]:
-    record = results.get("kv_adapters")
-    return record if isinstance(record, Mapping) else {}
 
 
 def _arguments(results: Mapping[str, Any]) -> Mapping[str, Any]:
