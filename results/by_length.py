@@ -43,6 +43,8 @@ def by_length(folder: Path) -> dict[str, Any]:
         if not place.is_dir() or place.name == "base":
             continue
         pairs = _pairs(base, load_run(place))
+        if not pairs:
+            continue
         found[place.name] = {
             "documents": len(pairs),
             "words": [median(len(pair[n].split()) for pair in pairs) for n in (1, 2)],
@@ -52,10 +54,10 @@ def by_length(folder: Path) -> dict[str, Any]:
 
 
 def _pairs(base: Run, other: Run) -> list[tuple[str, str, str]]:
-    """Return question and both answers of each document that both runs have."""
+    """Return question and both answers of each real question that both runs have."""
     pairs: list[tuple[str, str, str]] = []
     for name, task in other.tasks.items():
-        if not name.startswith("mdqa_pos") or name not in base.tasks:
+        if not name.startswith("mdqa_pos") or "synth" in name or name not in base.tasks:
             continue
         there = {sample.key: sample.response for sample in base.tasks[name].samples}
         pairs += [

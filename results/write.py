@@ -143,17 +143,17 @@ def _lengths(file: Path) -> dict[str, Any] | None:
     found = json.loads(file.read_text(encoding="utf-8"))
     rows = []
     for number, row in enumerate(next(iter(found.values()))["rows"]):
-        others = [entry["rows"][number] for entry in found.values()]
+        cut = [entry["rows"][number] for entry in found.values()]
         changes = [
-            f"{100 * o['change']:+.1f} ({100 * o['low']:+.1f} to {100 * o['high']:+.1f})"
-            for o in others
+            f"{100 * c['change']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
+            for c in cut
         ]
         rows.append((str(row["words"] or "all"), f"{row['base']:.3f}", *changes))
     heading = ("words", "base", *found)
-    medians = ", ".join(
-        f"{entry['words'][1]:g} of {name}, {entry['words'][0]:g} of the base there"
-        for name, entry in found.items()
-    )
+    # Of the questions that a condition answered: not every one answered all.
+    bases = sorted({f"{entry['words'][0]:g}" for entry in found.values()})
+    others = [f"{entry['words'][1]:g} of {name}" for name, entry in found.items()]
+    medians = ", ".join([f"{' or '.join(bases)} of the base", *others])
     return {"table": [heading, *rows], "medians": medians}
 
 

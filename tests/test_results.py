@@ -1,26 +1,44 @@
 """RESULTS.md is what its files say, and nothing else."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_page_and_its_figures_are_those_that_the_kept_runs_give() -> None:
-    place = ROOT / "results" / "write.py"
-    spec = importlib.util.spec_from_file_location("results_write", place)
+def script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(
+        f"results_{name}", ROOT / "results" / f"{name}.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    text, figures = module.render()
+    return module
+
+
+def test_the_page_and_its_figures_are_those_that_the_kept_runs_give() -> None:
+    text, figures = script("write").render()
     assert (ROOT / "RESULTS.md").read_text() == text
     assert {file.name for file in (ROOT / "results" / "figures").iterdir()} == set(figures)
+
+
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.parametrize("model", ["smollm2-135m", "smollm2-135m-twenty"])
+def test_answers_cut_to_equal_length_score_as_the_page_says(model: str) -> None:
+    folder = ROOT / "results" / model
+    kept = json.loads((folder / "by-length.json").read_text())
+    # Invented documents, and conditions that were asked nothing else, have no published answers.
+    asked = {file.parent.name for file in folder.glob("*/samples_mdqa_pos_[0-9]*")}
+    assert set(kept) == asked - {"base"}
+    assert script("by_length").by_length(folder) == kept
 
 
 def test_no_kept_run_names_a_place_on_the_machine_that_made_it() -> None:
@@ -34,15 +52,15 @@ def test_no_kept_run_names_a_place_on_the_machine_that_made_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("name", "message"),
     [("slim.py", "absent: no such folder"), ("by_length.py", "absent/base: no such folder")],
 )
 def test_a_run_that_is_not_there_is_named_and_nothing_is_kept(
-    tmp_path: Path, script: str, message: str
+    tmp_path: Path, name: str, message: str
 ) -> None:
-    places = ["absent", "out"] if script == "slim.py" else ["absent"]
+    places = ["absent", "out"] if name == "slim.py" else ["absent"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "results" / script), *places],
+        [sys.executable, str(ROOT / "results" / name), *places],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3
