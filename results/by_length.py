@@ -9,6 +9,7 @@ answers, which the kept rows do not hold, come from the published questions.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -42,7 +43,7 @@ def by_length(folder: Path) -> dict[str, Any]:
     for place in sorted(folder.iterdir()):
         if not place.is_dir() or place.name == "base":
             continue
-        pairs = _pairs(base, load_run(place))
+        pairs = _pairs(base, load_run(place), answers)
         if not pairs:
             continue
         found[place.name] = {
@@ -53,17 +54,20 @@ def by_length(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _pairs(base: Run, other: Run) -> list[tuple[str, str, str]]:
-    """Return question and both answers of each real question that both runs have."""
+def _pairs(base: Run, other: Run, answers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return question and both responses of each document that both runs have.
+
+    Invented questions have no published answers.
+    """
     pairs: list[tuple[str, str, str]] = []
     for name, task in other.tasks.items():
-        if not name.startswith("mdqa_pos") or "synth" in name or name not in base.tasks:
+        if not name.startswith("mdqa_pos") or name not in base.tasks:
             continue
         there = {sample.key: sample.response for sample in base.tasks[name].samples}
         pairs += [
             (sample.question_id, there[sample.key], sample.response)
             for sample in task.samples
-            if sample.key in there
+            if sample.key in there and sample.question_id in answers
         ]
     return pairs
 
