@@ -16,6 +16,7 @@ from typing import Any
 import jsonlines
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from overview import Section, draw
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
@@ -52,17 +53,28 @@ def render() -> tuple[str, dict[str, bytes]]:
     )  # fmt: skip
     figures: dict[str, bytes] = {}
     in_short = described.pop("in_short")
-    models = [_model(name, entry, figures) for name, entry in described.items()]
+    sections: list[Section] = []
+    models = [_model(name, entry, figures, sections) for name, entry in described.items()]
+    overview = draw(sections)
+    figures["overview.svg"] = overview.svg
     template = environment.get_template("RESULTS.md.j2")
-    return template.render(in_short=in_short, models=models), figures
+    return template.render(in_short=in_short, overview=overview, models=models), figures
 
 
-def _model(name: str, entry: dict[str, Any], figures: dict[str, bytes]) -> dict[str, Any]:
-    """Return what the page says of one model; its figures are added to ``figures``."""
+def _model(
+    name: str, entry: dict[str, Any], figures: dict[str, bytes], sections: list[Section]
+) -> dict[str, Any]:
+    """Return what the page says of one model.
+
+    Its figures are added to ``figures``, its rows of the overview to ``sections``.
+    """
     folder = HERE / name
     runs = {condition: load_run(folder / condition) for condition in entry["conditions"]}
     base, *others = runs.values()
     verdicts = judge(base, others)
+    if "overview" in entry:
+        short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
+        sections.append(Section(entry["title"], entry["overview"], verdicts, short))
     drawings = []
     for drawing in draw_all(Scene(base, [v for v in verdicts if not v.seeds], published=True)):
         file = f"{name}-{drawing.stem}.svg"
