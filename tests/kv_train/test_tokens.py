@@ -173,6 +173,40 @@ def test_special_tokens_that_open_an_answer_do_not_end_it(tiny_tokenizer: Any) -
     assert trained == "<|channel|>final<|message|>The value is 8364.<|im_end|>"
 
 
+@pytest.mark.parametrize("thought", ["Hm. " * 25, "Hm. " * 300], ids=["short", "long"])
+def test_thoughts_that_a_template_takes_from_earlier_turns_move_no_answer(
+    tiny_tokenizer: Any, thought: str
+) -> None:
+    """As Qwen3's does: then the words of the turn do not stand in the text as they were given."""
+    tokenizer = with_template(
+        tiny_tokenizer,
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content if loop.last else m.content.split('</think>')[-1] }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    )
+    messages = deepcopy(TURNS["messages"])
+    assert isinstance(messages, list)
+    messages[1]["content"] = f"<think>{thought}</think>{messages[1]['content']}"
+    row = encode(tokenizer, {"messages": messages}, name="row", max_length=5000)
+    trained = [tokenizer.decode(row.input_ids[start:end]).strip() for start, end in row.spans]
+    assert trained == ["The value is 8364.<|im_end|>", "It is 4.<|im_end|>"]
+
+
+def test_words_that_a_later_turn_repeats_are_looked_for_in_their_own(tiny_tokenizer: Any) -> None:
+    tokenizer = with_template(
+        tiny_tokenizer,
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content if loop.last or m.role == 'user' else m.content | lower }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    )
+    messages = deepcopy(TURNS["messages"])
+    assert isinstance(messages, list)
+    messages[3]["content"] = messages[1]["content"]
+    row = encode(tokenizer, {"messages": messages}, name="row", max_length=500)
+    trained = [tokenizer.decode(row.input_ids[start:end]).strip() for start, end in row.spans]
+    assert trained == ["the value is 8364.<|im_end|>", "The value is 8364.<|im_end|>"]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -102,11 +102,15 @@ def encode(
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = list(encoded["input_ids"])
     starts = [start for start, _ in encoded["offset_mapping"]]
+    answers = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
+    prompts = [
+        _rendered(tokenizer, messages[:turn], name, add_generation_prompt=True, **options)
+        for turn in answers
+    ]
     spans = []
-    for turn, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _rendered(tokenizer, messages[:turn], name, add_generation_prompt=True, **options)
+    for turn, prompt, until in zip(
+        answers, prompts, (*map(len, prompts[1:]), len(whole)), strict=True
+    ):
         if not whole.startswith(prompt):
             raise ModelError(
                 f"{name}: the chat template renders the prompt differently once the answer "
@@ -119,8 +123,10 @@ def encode(
                 "never generate it; begin the answer with a word"
             )
         # A template may open the answer with special tokens of its own; the turn ends behind it.
-        words = message["content"].strip()
-        said = max(len(prompt), whole.find(words, len(prompt)) + len(words))
+        # Where it changes the words, as some take thoughts from earlier turns, it opens with none.
+        words = messages[turn]["content"].strip()
+        at = whole.find(words, len(prompt), until)
+        said = len(prompt) if at < 0 else at + len(words)
         behind = next((i for i, at in enumerate(starts) if at >= said), len(ids))
         spans.append((start, _end_of_turn(tokenizer, ids, start, behind, name)))
     end = spans[-1][1]
