@@ -1,6 +1,5 @@
 """A base model's own answers: only whole ones, kept through a kill, fit to train on."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Sequence
@@ -8,6 +7,8 @@ from pathlib import Path
 
 import jsonlines
 import pytest
+import torch
+from filelock import FileLock
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -78,11 +79,28 @@ def test_answers_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
 
 def test_two_processes_never_write_one_file(tmp_path: Path) -> None:
     out = tmp_path / "own.jsonl"
-    with (tmp_path / "own.jsonl.partial").open("a") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match=r"own\.jsonl\.partial: another process is writing it"):
-            write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
+    with (
+        FileLock(tmp_path / ".own.jsonl.lock"),
+        pytest.raises(RunError, match=r"own\.jsonl: another process is making it"),
+    ):
+        write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
     assert write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3) == 3
+    # Which another did while this one loaded its model.
+    with pytest.raises(RunError, match=r"own\.jsonl: was made meanwhile"):
+        write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
+    assert write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3, overwrite=True) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+def test_a_full_gpu_names_the_flag(demo_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering = Greedy(demo_model, max_tokens=4)
+
+    def full(**_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(answering._model, "generate", full)
+    with pytest.raises(RunError, match="full with 2 prompts together; .* lower --batch-size"):
+        answering(["one", "two"])
 
 
 def test_an_answer_ends_where_training_will_end_it(demo_model: Path, tmp_path: Path) -> None:

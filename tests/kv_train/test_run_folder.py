@@ -10,7 +10,7 @@ from kv_tasks.errors import DataError, RunError
 from kv_tasks.files import sha256_file
 from kv_train.adapter import WEIGHTS, read_manifest
 from kv_train.recipe_files import load_recipe
-from kv_train.run import LOCK, run
+from kv_train.run import run
 
 
 def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
@@ -55,12 +55,10 @@ def test_what_is_no_adapter_is_never_deleted(tiny_recipe: Path, tmp_path: Path) 
 
 
 def test_two_trainings_never_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:
-    work = tmp_path / "out.partial"
-    work.mkdir()
-    other = FileLock(work / LOCK)
-    with other, pytest.raises(RunError, match=r"out\.partial: another process is training"):
+    other = FileLock(tmp_path / ".out.lock")
+    with other, pytest.raises(RunError, match=r"out: another process is making it"):
         run(load_recipe(str(tiny_recipe)), tmp_path / "out")
-    assert [path.name for path in work.iterdir()] == [LOCK]
+    assert not (tmp_path / "out.partial").exists()
     made = run(load_recipe(str(tiny_recipe)), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [made.name]
 
@@ -79,8 +77,37 @@ def test_a_kill_after_the_last_rename_leaves_nothing_behind(
     work = own_adapter.with_name(f"{own_adapter.name}.partial")
     (work / "checkpoint-4").mkdir(parents=True)
     (work / "identity").write_text(read_manifest(own_adapter).identity)
-    run(load_recipe(str(tiny_recipe)), own_adapter)
+    recipe = load_recipe(str(tiny_recipe))
+    # What looks like that may be the work of one that replaces the adapter just now.
+    other = FileLock(own_adapter.with_name(f".{own_adapter.name}.lock"))
+    with other, pytest.raises(RunError, match="another process is making it"):
+        run(recipe, own_adapter)
+    assert work.exists()
+    run(recipe, own_adapter)
     assert not work.exists()
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(
+    own_adapter: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "latest"
+    link.symlink_to(own_adapter)
+    recipe = load_recipe(str(tiny_recipe), ["data.seed=1"])
+    assert run(recipe, link, overwrite=True) == own_adapter.resolve()
+    assert link.is_symlink()
+    assert read_manifest(link).identity == read_manifest(own_adapter).identity
+    assert {path.name for path in tmp_path.iterdir()} == {link.name, own_adapter.name}
+
+
+def test_nothing_of_a_training_that_took_no_step_ends_up_in_another(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    logs = tmp_path / "out.partial" / "runs"
+    logs.mkdir(parents=True)
+    (logs / "events.out.tfevents.1").write_text("of another recipe")
+    (logs.parent / "identity").write_text("another")
+    made = run(load_recipe(str(tiny_recipe)), tmp_path / "out")
+    assert not (made / "runs").exists()
 
 
 def test_steps_of_another_training_are_never_continued_or_deleted(

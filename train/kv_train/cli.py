@@ -189,7 +189,7 @@ def own_answers(
     mark = identity(folder, asked, settings)
     answering = Greedy(folder, max_tokens, chat_template_args)
     answering.check(asked)
-    kept = write_own_answers(out, asked, answering, mark, batch_size)
+    kept = write_own_answers(out, asked, answering, mark, batch_size, overwrite=overwrite)
     console.note(
         f"{kept} answers; {len(asked) - kept} left out, which did not end within {max_tokens} "
         "tokens or said nothing"

@@ -12,13 +12,12 @@ An answer is decoded greedily. One that does not end by itself within the tokens
 out and counted: training on it would teach to stop in the middle.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, PromptTooLongError, RunError
 from kv_tasks.files import write_jsonl
+from kv_train.alone import alone
 from kv_train.building import use_all_cores
 from kv_train.examples import read_rows
 from kv_train.models import base_checksum, tokenizer_checksum
@@ -76,13 +76,19 @@ class Greedy:
         )  # fmt: skip
 
     def __call__(self, prompts: Sequence[str]) -> list[str | None]:
-        """See :class:`Answering`."""
+        """See :class:`Answering`; raise RunError where the GPU's memory does not do."""
         texts = [self._rendered(prompt) for prompt in prompts]
         encoded = self._tokenizer(
             texts, return_tensors="pt", padding=True, add_special_tokens=False
         ).to(self._model.device)
-        with torch.no_grad():
-            made = self._model.generate(**encoded)
+        try:
+            with torch.no_grad():
+                made = self._model.generate(**encoded)
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"the GPU's memory is full with {len(prompts)} prompts together; the same command "
+                "with a lower --batch-size goes on from here"
+            ) from error
         return [self._text(ids) for ids in made[:, encoded["input_ids"].shape[1] :].tolist()]
 
     def check(self, prompts: Sequence[str]) -> None:
@@ -137,7 +143,13 @@ def identity(folder: Path, prompts: Sequence[str], settings: Mapping[str, Any]) 
 
 
 def write_own_answers(
-    out: Path, prompts: Sequence[str], answering: Answering, mark: str, batch_size: int
+    out: Path,
+    prompts: Sequence[str],
+    answering: Answering,
+    mark: str,
+    batch_size: int,
+    *,
+    overwrite: bool = False,
 ) -> int:
     """Write chat rows of the answers that end, in the order of the prompts; return their number.
 
@@ -149,15 +161,25 @@ def write_own_answers(
         answering: the model.
         mark: :func:`identity` of model, prompts and settings.
         batch_size: prompts answered together.
+        overwrite: replace ``out`` where it is there.
 
     Raises:
-        RunError: ``<out>.partial`` is of other answers, or of another process.
+        RunError: ``out`` is there, or ``<out>.partial`` is of other answers, or another process
+            makes it.
         DataError: no answer ends.
     """
+    with alone(out):
+        if out.exists() and not overwrite:
+            # Since the command began, which looked too.
+            raise RunError(f"{out}: was made meanwhile; use it, or replace it by --overwrite")
+        return _write(out, prompts, answering, mark, batch_size)
+
+
+def _write(
+    out: Path, prompts: Sequence[str], answering: Answering, mark: str, batch_size: int
+) -> int:
     partial = out.with_name(f"{out.name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("a", encoding="utf-8") as file:
-        _hold(file, partial)
         answers = _kept(partial, mark)
         # Prompts of like length together: the shorter ones are padded to the longest.
         left = sorted(set(range(len(prompts))) - set(answers), key=lambda n: (len(prompts[n]), n))
@@ -188,16 +210,6 @@ def _rows(prompts: Sequence[str], answers: Mapping[int, str | None]) -> Iterator
         if (answer := answers[number]) is not None:
             asked = {"role": "user", "content": prompt}
             yield {"messages": [asked, {"role": "assistant", "content": answer}]}
-
-
-def _hold(file: IO[str], partial: Path) -> None:
-    """Keep a file that is being written for this process alone, until it is closed."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise RunError(
-            f"{partial}: another process is writing it; wait for it, or choose another --out"
-        ) from error
 
 
 def _kept(partial: Path, mark: str) -> dict[int, str | None]:

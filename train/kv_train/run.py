@@ -8,19 +8,19 @@ whole.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
 from kv_tasks.errors import KVError, RunError
 from kv_tasks.files import write_text
 from kv_train import adapter
+from kv_train.alone import alone
 from kv_train.building import build, finish_reports
 from kv_train.checkpoints import disk_needed, last_complete
 from kv_train.models import (
@@ -32,14 +32,14 @@ from kv_train.models import (
     tokenizer_checksum,
 )
 from kv_train.precision import settled, warn_of_imitation
-from kv_train.prepare import DATA, HELD_OUT, prepare, rows_of, write_rows
+from kv_train.prepare import prepare, rows_of, write_rows
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 from kv_train.trainer import AnswerTrainer
 
-LOCK = "lock"
+MARK = "identity"
 LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate")
 
 
@@ -55,6 +55,8 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
         RunError: ``out`` holds something else, or ``<out>.partial`` belongs to another run.
         ModelError, DataError: the model cannot be trained, or a row does not fit.
     """
+    # What a link leads to is made and replaced, not the link.
+    out = out.resolve() if out.is_symlink() else out
     check_revision(recipe.model, recipe.revision)
     warn_of_imitation(recipe)
     recipe = settled(recipe)
@@ -117,10 +119,12 @@ def _begin(
     files = rows_of(recipe, folder)
     job = adapter.Job(base, loadable, hub_name, _identity(recipe, base, folder, files.values()))
     if _finished(out, job.identity, overwrite):
-        if (work / "identity").is_file() and _identity_of(work) == job.identity:
-            shutil.rmtree(work)  # a kill came between the last rename and this
+        if work.is_dir():
+            held.enter_context(alone(out))
+            if _identity_of(work) == job.identity:
+                shutil.rmtree(work)  # a kill came between the last rename and this
         return None
-    held.enter_context(_alone(work))
+    held.enter_context(alone(out))
     _claim(work, job.identity, recipe)
     write_rows(files, work)
     return job
@@ -161,47 +165,26 @@ def _finished(out: Path, identity: str, overwrite: bool) -> bool:
 
 def _claim(work: Path, identity: str, recipe: Recipe) -> None:
     """Mark the work folder as this training's, or refuse one that holds steps of another."""
-    mark = work / "identity"
-    if mark.is_file() and _identity_of(work) != identity:
+    found = _identity_of(work)
+    if found not in (None, identity):
         if any(work.glob("checkpoint-*")):
             raise RunError(
                 f"{work}: holds an unfinished training of another recipe, base or data; finish "
                 f"that one, or delete the folder to start {recipe.name} anew"
             )
-        for name in (DATA, HELD_OUT):
-            (work / name).unlink(missing_ok=True)
-    elif not mark.is_file() and any(path.name != LOCK for path in work.iterdir()):
+        shutil.rmtree(work)
+    elif found is None and work.exists() and any(work.iterdir()):
         raise RunError(
             f"{work}: is where the training's work would go, and holds something else; choose "
             "another --out"
         )
-    write_text(mark, identity)
+    write_text(work / MARK, identity)
 
 
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Hold the work folder, which is made, against another process with the same ``out``."""
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunError(
-            f"{work}: another process is training into it; wait for it, or choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        if work.is_dir() and not (work / "identity").is_file():
-            # Nothing was begun here.
-            (work / LOCK).unlink(missing_ok=True)
-            if not any(work.iterdir()):
-                work.rmdir()
-
-
-def _identity_of(work: Path) -> str:
-    return (work / "identity").read_text(encoding="utf-8")
+def _identity_of(work: Path) -> str | None:
+    """Return which training a work folder is of; None where nothing says so."""
+    mark = work / MARK
+    return mark.read_text(encoding="utf-8") if mark.is_file() else None
 
 
 def _check_space(work: Path, trainer: AnswerTrainer) -> None:
