@@ -145,9 +145,14 @@ def test_a_seed_is_the_seed_of_all_that_is_mixed(tmp_path: Path) -> None:
 
 def test_sections_that_seeds_tell_apart_stay_apart(tmp_path: Path) -> None:
     recipe = load_recipe("smollm2-135m-4k")
-    (zero, _), (five, _) = for_seeds(recipe, tmp_path / "a", "0,5")
+    (zero, _), (one, _), (five, _) = for_seeds(recipe, tmp_path / "a", "0,1,5")
     assert zero.sections == recipe.sections
-    assert [data.seed for data in five.sections] == [data.seed + 5 for data in recipe.sections]
+    seeds = [[data.seed for data in made.sections] for made in (zero, one, five)]
+    apart = [[seed - of[0] for seed in of] for of in seeds]
+    assert apart[0] == apart[1] == apart[2]
+    # Nor do two seeds share a section's prompts under another section's name.
+    assert len({seed for of in seeds for seed in of}) == 3 * len(set(seeds[0]))
+    assert [made.training.seed for made in (zero, one, five)] == [0, 1, 5]
 
 
 def test_a_file_that_is_mixed_in_is_trained_on_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from kv_tasks.errors import RecipeError
 from kv_tasks.paths import packaged
-from kv_train.recipe import Recipe
+from kv_train.recipe import Data, Recipe
 
 
 class _Once(yaml.SafeLoader):
@@ -98,18 +98,21 @@ def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe
 
 
 def _with_seed(recipe: Recipe, seed: int) -> Recipe:
-    # Sections that a recipe tells apart by their seeds stay apart.
-    further = seed - recipe.data.seed
+    # Sections that a recipe tells apart by their seeds stay apart, and from those of other seeds.
+    sections = [section.seed for section in (recipe.data, *recipe.mix)]
+    further = (seed - recipe.data.seed) * (max(sections) - min(sections) + 1)
     return recipe.model_copy(
         update={
             "name": f"{recipe.name}-seed{seed}",
-            "data": recipe.data.model_copy(update={"seed": seed}),
-            "mix": tuple(
-                data.model_copy(update={"seed": data.seed + further}) for data in recipe.mix
-            ),
+            "data": _further(recipe.data, further),
+            "mix": tuple(_further(section, further) for section in recipe.mix),
             "training": recipe.training.model_copy(update={"seed": seed}),
         }
     )
+
+
+def _further(section: Data, by: int) -> Data:
+    return section.model_copy(update={"seed": section.seed + by})
 
 
 def dump_recipe(recipe: Recipe) -> str:
