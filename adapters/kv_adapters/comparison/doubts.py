@@ -54,17 +54,18 @@ def doubts(base: Run, other: Run) -> list[str]:
 def unchanged(base: Run, other: Run) -> int:
     """Return how many answers two runs have in common if that is all of them, else 0.
 
-    What no filter could read, and silence, is nobody's answer.
+    What no filter could read, and silence, is nobody's answer, and does not count; where only one
+    run has it, the two differ.
     """
     count = 0
     for name in base.tasks.keys() & other.tasks.keys():
         answers = {sample.key: sample.response for sample in base.tasks[name].samples}
         for sample in other.tasks[name].samples:
-            if sample.key not in answers or sample.response in ("", INVALID):
+            if sample.key not in answers:
                 continue
             if answers[sample.key] != sample.response:
                 return 0
-            count += 1
+            count += sample.response not in ("", INVALID)
     return count
 
 

@@ -32,6 +32,7 @@ class Verdict:
         warnings: what was not compared, and why.
         doubts: why the runs may not be the ones that were meant.
         seeds: by row name, for pooled seeds alone: each seed's difference.
+        unapplied: whether every answer is the base's own.
     """
 
     adapter: str
@@ -41,6 +42,7 @@ class Verdict:
     warnings: tuple[str, ...]
     doubts: tuple[str, ...] = ()
     seeds: tuple[Spread, ...] = ()
+    unapplied: bool = False
 
 
 def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Verdict]:
@@ -65,8 +67,9 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
         warnings = (*_misnamed(base, other, gate), *missing_tasks(base, other), *reasons, *lost)
         open_tasks.append(_not_compared(base, other, rows, gate))
         same = bool(unchanged(base, other))
-        verdict = _verdict(other.label, rows, warnings, gate, open_tasks[-1], same=same)
-        made.append(replace(verdict, doubts=tuple(doubts(base, other))))
+        whose = (other.label,) if same else ()
+        verdict = _verdict(other.label, rows, warnings, gate, open_tasks[-1], unapplied=whose)
+        made.append(replace(verdict, doubts=tuple(doubts(base, other)), unapplied=same))
     for name, places in families_of_seeds(others).items():
         missing = {task for place in places for task in open_tasks[place]}
         made.append(_pooled(name, [made[place] for place in places], missing, gate))
@@ -80,7 +83,8 @@ def _pooled(label: str, seeds: Sequence[Verdict], missing: set[str], gate: Gate)
     gated = [row for row in dropped if row.margin is not None]
     entries = {gate.gated_by(row.name) or gate.gated_by(row.member_of or "") for row in gated}
     ordered = [entry for entry in gate.tasks if entry in missing | entries]
-    verdict = _verdict(label, rows, warnings, gate, ordered)
+    unapplied = [verdict.adapter for verdict in seeds if verdict.unapplied]
+    verdict = _verdict(label, rows, warnings, gate, ordered, unapplied=unapplied)
     found = dict.fromkeys(line for verdict in seeds for line in verdict.doubts)
     return replace(verdict, doubts=tuple(found), seeds=tuple(spreads))
 
@@ -130,16 +134,19 @@ def _verdict(
     gate: Gate,
     missing: Sequence[str],
     *,
-    same: bool = False,
+    unapplied: Sequence[str],
 ) -> Verdict:
-    """Judge by the rows; where all answers are the ``same``, no adapter was measured."""
+    """Judge by the rows; the ``unapplied`` answered as the base, so no adapter was measured."""
     gated = [row.outcome for row in rows if row.decides]
-    if missing or same:
+    if missing or unapplied:
         gated.append("no evidence")
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
     sentence = _sentence(label, rows, outcome, gate, missing)
-    if same:
-        sentence = f"{label}: every answer is the base's own; nothing of an adapter was measured."
+    if unapplied:
+        of = "" if label in unapplied else f" of {', '.join(unapplied)}"
+        sentence = (
+            f"{label}: every answer{of} is the base's own; nothing of an adapter was measured."
+        )
     return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings))
 
 

@@ -90,6 +90,30 @@ def test_a_run_that_answers_as_the_base_throughout_measured_no_adapter(write_run
     assert (verdict.gate, verdict.doubts) == ("passed", ())
 
 
+def test_answers_that_only_one_run_lacks_are_a_difference(write_run: Write) -> None:
+    """Of an adapter that lost most of its answers, those left may well be the base's."""
+    base = write_run("base", {}, {"gsm8k": [1.0] * 9})
+    copy = Path(shutil.copytree(base, base.with_name("adapter")))
+    (file,) = copy.glob("samples_*")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[1:]:
+        line["filtered_resps"] = ["[invalid]"]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert doubts(*load_runs([base, copy])) == []
+
+
+def test_one_seed_that_was_not_applied_leaves_the_recipe_unmeasured(write_run: Write) -> None:
+    base = write_run("base", {}, {"hellaswag": [1.0] * 900 + [0.0] * 100})
+    copy = Path(shutil.copytree(base, base.with_name("a-seed0")))
+    other = write_run("a-seed1", {}, {"hellaswag": [1.0] * 900 + [0.0] * 100})
+    reference, *seeds = load_runs([base, copy, other])
+    *_, pooled = judge(reference, seeds)
+    assert pooled.gate == "no evidence"
+    assert pooled.sentence == (
+        "a, 2 seeds: every answer of a-seed0 is the base's own; nothing of an adapter was measured."
+    )
+
+
 def _split(runs: list[Run]) -> tuple[Run, list[Run]]:
     return runs[0], runs[1:]
 
