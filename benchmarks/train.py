@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +113,10 @@ def lora_model(folder: Path, attention: str) -> Any:
     return get_peft_model(model, config)
 
 
+def _names(made: list[dict[str, Any]]) -> list[str]:
+    return [f"row {number + 1}" for number in range(len(made))]
+
+
 def ours(folder: Path, made: list[dict[str, Any]], arguments: dict[str, Any]) -> Any:
     """Return this project's trainer."""
     from transformers import AutoTokenizer, TrainingArguments
@@ -124,7 +127,7 @@ def ours(folder: Path, made: list[dict[str, Any]], arguments: dict[str, Any]) ->
     from kv_train.trainer import AnswerTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoded = encode_rows(tokenizer, made, map(str, count(1)), max_length=10**6)
+    encoded = encode_rows(tokenizer, made, _names(made), max_length=10**6)
     return AnswerTrainer(
         model=lora_model(folder, NAME),
         args=TrainingArguments(**arguments, remove_unused_columns=False),
@@ -155,7 +158,7 @@ def plain(folder: Path, made: list[dict[str, Any]], arguments: dict[str, Any]) -
     from kv_train.examples import encode_rows
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoded = encode_rows(tokenizer, made, map(str, count(1)), max_length=10**6)
+    encoded = encode_rows(tokenizer, made, _names(made), max_length=10**6)
     rows = [{"input_ids": list(r.input_ids), "labels": list(r.labels)} for r in encoded]
     return Trainer(
         model=lora_model(folder, "sdpa"),

@@ -126,7 +126,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
-    data = {own: data_checksum(own=own) for own in (True, False)}
+    data = {own: data_checksum(own=own) for own in {is_own(task) for task in request.tasks}}
     url = request.url
     if request.backend == "openai":
         url = url or os.environ.get("OPENAI_BASE_URL")

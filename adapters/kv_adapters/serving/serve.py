@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -64,7 +65,8 @@ def command(server: Server, request: ServeRequest) -> list[str]:
     ]
     settings = where | engine | {"lora_modules": modules or None}
     # As vLLM's parser reads it, shortened or with underscores.
-    named = [flag.partition("=")[0].replace("_", "-") for flag in request.vllm_flags]
+    # also as one key of it, behind a dot.
+    named = [re.split(r"[=.]", flag)[0].replace("_", "-") for flag in request.vllm_flags]
     if not any(len(n) > len("--default-") and TEMPLATE_FLAG.startswith(n) for n in named):
         template = arguments_of(folders, flag=f"-- {TEMPLATE_FLAG}")
         settings["default_chat_template_kwargs"] = json.dumps(template) if template else None

@@ -255,6 +255,8 @@ def test_chats_are_rendered_as_the_adapters_were_trained(tmp_path: Path) -> None
     assert flags(server)[flag] == ['{"enable_thinking": false}']
     assert flags(server, vllm_flags=[flag, "{}"])[flag] == ["{}"]
     assert flag not in flags(server, vllm_flags=["--default_chat_template={}"])
+    dotted = f"{flag}.enable_thinking=false"
+    assert flag not in flags(server, vllm_flags=[dotted])
     assert "local-chat-completions" in lm_eval_line(server, 4096)
     other = Server(tmp_path, "tiny", {"one": one, "two": adapter(tmp_path / "two", 8, "q_proj")})
     with pytest.raises(UsageError, match="one {'enable_thinking': False}, two {}.*-- --default-ch"):
