@@ -59,6 +59,6 @@ def _words(pairs: Sequence[Pair]) -> str:
     if abs(other - base) <= LONGER * max(base, other):
         return ""
     return (
-        f"the median of the adapter's answers is {other:g} words, of the base's {base:g}; this "
-        "score can only gain by more"
+        f"the median of the adapter's answers is {other:g} words, of the base's {base:g}; longer "
+        "answers can only raise this score"
     )

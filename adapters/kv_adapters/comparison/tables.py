@@ -31,14 +31,21 @@ def cells(row: Comparison) -> tuple[str, ...]:
     return (
         f"  {row.name}" if row.member_of else row.name,
         row.outcome,
-        f"{100 * d.difference:+.1f}",
-        f"{100 * d.low:+.1f} to {100 * d.high:+.1f}",
+        points(d.difference),
+        f"{points(d.low)} to {points(d.high)}",
         _p_value(row.p_adjusted),
         f"{d.base:.3f}",
         f"{d.other:.3f}",
         str(d.documents),
         row.metric,
     )
+
+
+def points(share: float) -> str:
+    """Return a change in points of 100; what would round to zero, and is not, says its sign."""
+    if 5e-5 <= abs(share) < 5e-4:
+        return f"{100 * share:+.2f}"
+    return f"{100 * share + 0:+.1f}".replace("-0.0", "+0.0")
 
 
 def _p_value(adjusted: float | None) -> str:
@@ -96,11 +103,11 @@ def remarks(verdict: Verdict, *, shortened: bool = False) -> list[str]:
 def _plan(row: Comparison, needed: int) -> str:
     if row.margin is not None:
         return (
-            f"about {needed:,} questions would keep the interval within the margin four times in "
-            "five, if nothing was lost"
+            f"about {needed:,} questions would keep the interval within the margin with 80 % "
+            "power, if nothing was lost"
         )
-    change = f"{100 * row.difference.difference:+.1f}"
-    return f"about {needed:,} questions would show a change of {change} points four times in five"
+    change = points(row.difference.difference)
+    return f"about {needed:,} questions would show a change of {change} points with 80 % power"
 
 
 def screen(verdict: Verdict, *, width: int) -> Table:

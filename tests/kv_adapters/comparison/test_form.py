@@ -68,8 +68,8 @@ def test_a_sweep_of_one_haystack_says_so(write_run: Write) -> None:
         (
             "mdqa",
             "two words\nand a second line that no score reads",
-            "the median of the adapter's answers is 2 words, of the base's 5; this score can only "
-            "gain by more",
+            "the median of the adapter's answers is 2 words, of the base's 5; longer answers can "
+            "only raise this score",
         ),
         ("mdqa", "a sentence of five words", ""),
         ("gsm8k", "", ""),

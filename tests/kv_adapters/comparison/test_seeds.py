@@ -140,7 +140,7 @@ def test_seeds_that_differ_more_than_the_change_ask_for_seeds_and_for_no_questio
         "of +27.5 points"
     )
     assert f"kv: {row.note}" in remarks(pooled)
-    assert not any("four times in five" in line for line in remarks(pooled))
+    assert not any("80 % power" in line for line in remarks(pooled))
 
 
 def test_seeds_that_agree_ask_for_nothing_that_would_not_help(write_run: Write) -> None:

@@ -93,9 +93,9 @@ def test_a_number_of_questions_says_what_they_would_show_and_how_often(write_run
     (verdict,) = judge(base, [other])
     kv, nq_open = (row.needed for row in verdict.rows)
     assert remarks(verdict) == [
-        f"kv: about {kv:,} questions would show a change of +10.0 points four times in five",
-        f"nq_open: about {nq_open:,} questions would keep the interval within the margin four "
-        "times in five, if nothing was lost",
+        f"kv: about {kv:,} questions would show a change of +10.0 points with 80 % power",
+        f"nq_open: about {nq_open:,} questions would keep the interval within the margin with "
+        "80 % power, if nothing was lost",
     ]
 
 
