@@ -1,6 +1,7 @@
 """Accuracy by the gold document's position, or by depth, between what bounds it."""
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from statistics import fmean
 
 from matplotlib.axes import Axes
@@ -73,6 +74,11 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color="#555555",
         )  # fmt: skip
     _label_axes(axes, rows[0], [drawn for _, drawn in curves], place)
+    highest = max(found.values(), default=0.0)
+    highest = max(highest, *(point.high for _, drawn in curves for point in drawn))
+    # From zero, or a small change would look like a large one, to the next tenth.
+    top = min(ceil(10 * highest) / 10, 1.0)
+    axes.set_ylim(-0.02 * top, 1.02 * top)
     where = "depth of the needle" if place is by_depth else "position of the gold document"
     described = "; ".join(
         f"{label}: " + ", ".join(f"{point.mean:.2f} at {point.x:g}" for point in drawn)
@@ -95,7 +101,6 @@ def _label_axes(
     each = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     axes.set_title(f"{row.name} ({each} documents a point)", loc="left", fontsize=11)
     axes.set_ylabel(row.metric)
-    axes.set_ylim(-0.02, 1.02)
     if place is by_depth:
         axes.set_xlabel("depth of the needle in the prompt")
         axes.set_xlim(0, 1)
