@@ -2,9 +2,9 @@
 
     KV_TASKS_DATA=FOLDER python results/by_length.py results/MODEL
 
-An answer counts as right if an accepted one stands anywhere in it, so that it can only gain by more
-words. Here no answer keeps more than a number of its first words; one that is shorter stays as it
-is. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
+An answer counts as right if an accepted one stands anywhere in it, so that longer ones can only
+score higher. Here no answer keeps more than a number of its first words; a shorter one stays as
+it is. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
 answers, which the kept rows do not hold, come from the published questions.
 """
 
@@ -81,11 +81,11 @@ def _row(
     difference = paired_difference(base, other, [pair[0] for pair in pairs])
     return {
         "words": words,
-        "base": round(difference.base, 4),
-        "change": round(difference.difference, 4),
-        "low": round(difference.low, 4),
-        "high": round(difference.high, 4),
-        "p": round(difference.p_value, 4),
+        "base": round(difference.base, 6),
+        "change": round(difference.difference, 6),
+        "low": round(difference.low, 6),
+        "high": round(difference.high, 6),
+        "p": round(difference.p_value, 6),
     }
 
 

@@ -1,87 +1,143 @@
-"""Every condition's change in one figure: documents, keys and a general task, with intervals.
+"""What every condition changed, as one figure and one table: documents, keys, a general task.
 
 What each column shows is written in ``conditions.yaml``, as ``overview`` of a model: the task of
-each column, null where a model has none. Conditions without the first of them have no row, and
+each column, null where a model has none. Conditions without the first of them have no row;
 ``short`` of a condition stands beside its name.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.verdict import Verdict
 from kv_adapters.reports.figures.scene import COLOURS, Drawing, finish
 
 COLUMNS = ("real documents", "keys, template", "keys, no template", "HellaSwag")
+HEADINGS = (
+    "condition", "trained on", "task, answers", "base", "adapter", "change", "cut at 20 words",
+    "median words", "keys, template", "keys, no template", "HellaSwag",
+)  # fmt: skip
 WIDTHS = (3.0, 2.0, 2.0, 2.0)
+# Inches a row; rows above a heading; inches of title and axis.
 ROW, GAP, REST = 0.25, 1.7, 1.0
+# Of the cuts that by_length.py makes, the one shown: about the longest of the bases' medians.
+CUT = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One condition: its name, what it is, and its comparison in each column."""
+
+    label: str
+    short: str
+    cells: Sequence[Comparison | None]
+    first: Comparison
+    lengths: Mapping[str, Any] | None
+
+    def cut(self) -> Mapping[str, float] | None:
+        """Return the change of answers cut at :data:`CUT` words, where it was counted."""
+        rows = self.lengths["rows"] if self.lengths else []
+        return next((row for row in rows if row["words"] == CUT), None)
 
 
 @dataclass(frozen=True)
 class Section:
-    """One model's rows.
+    """One model.
 
     Attributes:
         title: the model and how it was trained and evaluated.
         tasks: of each column.
         verdicts: one a condition.
         short: what each condition is, in a few words, by its name.
+        lengths: what by_length.py found, by condition.
     """
 
     title: str
     tasks: Sequence[str | None]
     verdicts: Sequence[Verdict]
     short: Mapping[str, str]
+    lengths: Mapping[str, Mapping[str, Any]]
 
-    def rows(self) -> list[tuple[str, list[Comparison | None]]]:
-        """Return each condition that has the first column, with what it has of every column."""
+    def rows(self) -> list[Row]:
+        """Return each condition that has the first column."""
         found = []
         for verdict in self.verdicts:
             by_name = {row.name: row for row in verdict.rows}
             cells = [by_name.get(task) if task else None for task in self.tasks]
             if cells[0] is not None:
-                found.append((verdict.adapter, cells))
+                name = verdict.adapter
+                short = self.short.get(name, "")
+                found.append(Row(name, short, cells, cells[0], self.lengths.get(name)))
         return found
 
-    def heading(self) -> str:
-        """Return the title, the first column's task and the base's score in it."""
-        first = next(cells[0] for _, cells in self.rows())
-        assert first is not None
-        return f"{self.title}: {first.name}, base {first.difference.base:.2f}"
+
+def table(sections: Sequence[Section]) -> list[tuple[str, ...]]:
+    """Return headings and a row a condition, of Markdown cells."""
+    found = [HEADINGS]
+    for section in sections:
+        for row in section.rows():
+            d, cut, words = row.first.difference, row.cut(), (row.lengths or {}).get("words")
+            keys, plain, general = (cell and cell.difference for cell in row.cells[1:])
+            found.append((
+                row.label,
+                row.short,
+                f"{row.first.name}, {d.documents}",
+                f"{d.base:.2f}",
+                f"{d.other:.2f}",
+                interval(d.difference, d.low, d.high),
+                interval(cut["change"], cut["low"], cut["high"]) if cut else "",
+                f"{words[0]:g} to {words[1]:g}" if words else "",
+                f"{keys.other:.2f} of {keys.documents}" if keys else "",
+                f"{plain.other:.2f} of {plain.documents}" if plain else "",
+                interval(general.difference, general.low, general.high) if general else "",
+            ))  # fmt: skip
+    return found
 
 
 def draw(sections: Sequence[Section]) -> Drawing:
     """Draw all sections' rows from the top."""
-    shown = [section for section in sections if section.rows()]
-    lines = sum(len(section.rows()) for section in shown) + GAP * len(shown)
+    shown = [(section, rows) for section in sections if (rows := section.rows())]
+    lines = sum(len(rows) for _, rows in shown) + GAP * len(shown)
     figure = Figure(figsize=(11.0, REST + ROW * lines), layout="constrained")
     columns = figure.subplots(1, len(COLUMNS), sharey=True, width_ratios=WIDTHS)
     height, labels, described = 0.0, dict[float, str](), []
-    for section in shown:
+    for section, rows in shown:
         height -= GAP
         columns[0].annotate(
-            section.heading(), (0.005, height + 0.9), xycoords=("figure fraction", "data"),
-            fontsize=9, fontweight="bold", va="center", in_layout=False, annotation_clip=False,
+            _heading(section, rows[0]), (0.005, height + 0.9), fontsize=9, fontweight="bold",
+            xycoords=("figure fraction", "data"), va="center", in_layout=False,
+            annotation_clip=False,
         )  # fmt: skip
-        for label, cells in section.rows():
-            labels[height] = ": ".join(filter(None, (label, section.short.get(label))))
-            described.append(_words(label, cells))
-            for axes, row in zip(columns, cells, strict=True):
-                if row is not None:
-                    _bar(axes, row, height)
+        for row in rows:
+            labels[height] = ": ".join(filter(None, (row.label, row.short)))
+            described.append(_words(row))
+            for axes, cell in zip(columns, row.cells, strict=True):
+                if cell is not None:
+                    _bar(axes, cell, height)
+            if (cut := row.cut()) is not None:
+                columns[0].plot([100 * cut["change"]], [height], color="#333333", marker="|",
+                                markersize=9, markeredgewidth=1.5)  # fmt: skip
             height -= 1
     for axes, title in zip(columns, COLUMNS, strict=True):
         _tidy(axes, title, height)
     columns[0].set_yticks(list(labels), list(labels.values()), fontsize=9)
     return finish(
         figure, "overview",
-        "Every condition's change in points, with 95 % intervals. Filled: the interval of that "
-        "task alone keeps away from zero. Keys are right where value and dictionary are.",
+        "Change of every condition in points, with 95 % intervals; filled where the interval of "
+        f"that task alone excludes zero; the stroke: with no answer above {CUT} words. A key's "
+        "answer is right with value and dictionary. Empty: not measured.",
         f"Change in points. {'; '.join(described)}.",
     )  # fmt: skip
+
+
+def _heading(section: Section, row: Row) -> str:
+    d = row.first.difference
+    return f"{section.title}: {row.first.name}, base {d.base:.2f} of {d.documents}"
 
 
 def _bar(axes: Axes, row: Comparison, height: float) -> None:
@@ -95,14 +151,15 @@ def _bar(axes: Axes, row: Comparison, height: float) -> None:
     )  # fmt: skip
 
 
-def _words(label: str, cells: Sequence[Comparison | None]) -> str:
-    changes = [
-        f"{row.name} {100 * row.difference.difference:+.1f} "
-        f"({100 * row.difference.low:+.1f} to {100 * row.difference.high:+.1f})"
-        for row in cells
-        if row is not None
-    ]
-    return f"{label}: {', '.join(changes)}"
+def _words(row: Row) -> str:
+    shown = [(cell.name, cell.difference) for cell in row.cells if cell is not None]
+    changes = [f"{name} {interval(d.difference, d.low, d.high)}" for name, d in shown]
+    return f"{row.label}: {', '.join(changes)}"
+
+
+def interval(change: float, low: float, high: float) -> str:
+    """Return a change with its interval, in points of 100."""
+    return f"{tables.points(change)} ({tables.points(low)} to {tables.points(high)})"
 
 
 def _tidy(axes: Axes, title: str, bottom: float) -> None:

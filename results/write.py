@@ -1,4 +1,4 @@
-"""Write RESULTS.md and its figures from the runs kept in this folder.
+"""Write RESULTS.md, a page a model with every table, and the figures, from the runs kept here.
 
     python results/write.py          # or: make results
 
@@ -16,7 +16,7 @@ from typing import Any
 import jsonlines
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from overview import Section, draw
+from overview import Section, draw, interval, table
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
@@ -29,36 +29,45 @@ from kv_tasks.files import atomic_path, write_text
 from kv_train.held_out import PARTS, other_kinds
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "RESULTS.md"
+LENGTHS = "by-length.json"
 PARTS_OF_A_KEY = ("value_match", "dictionary_match")
-app = console.program("Write RESULTS.md and its figures.")
+app = console.program("Write RESULTS.md, its models' pages and figures.")
 
 
 @app.command()
 def main() -> None:
-    """Write the page and its figures."""
-    text, figures = render()
+    """Write the pages and their figures."""
+    pages, figures = render()
     for name, content in figures.items():
         with atomic_path(HERE / "figures" / name) as draft:
             draft.write_bytes(content)
-    write_text(PAGE, text)
+    for place, text in pages.items():
+        write_text(HERE.parent / place, text)
 
 
-def render() -> tuple[str, dict[str, bytes]]:
-    """Return the page, and every figure's bytes by file name."""
+def render() -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return every page's text by its place in the repository, every figure's bytes by name."""
     described = yaml.safe_load((HERE / "conditions.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
     figures: dict[str, bytes] = {}
-    in_short = described.pop("in_short")
+    in_short, open_ = described.pop("in_short"), described.pop("open")
     sections: list[Section] = []
     models = [_model(name, entry, figures, sections) for name, entry in described.items()]
     overview = draw(sections)
     figures["overview.svg"] = overview.svg
-    template = environment.get_template("RESULTS.md.j2")
-    return template.render(in_short=in_short, overview=overview, models=models), figures
+    page = environment.get_template("RESULTS.md.j2")
+    further = environment.get_template("MODEL.md.j2")
+    texts = {
+        "RESULTS.md": page.render(
+            in_short=in_short, open=open_, overview=overview, table=table(sections), models=models
+        )
+    }
+    for model in models:
+        texts[f"results/{model['name']}/README.md"] = further.render(model=model)
+    return texts, figures
 
 
 def _model(
@@ -74,12 +83,16 @@ def _model(
     verdicts = judge(base, others)
     if "overview" in entry:
         short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
-        sections.append(Section(entry["title"], entry["overview"], verdicts, short))
+        lengths = json.loads((folder / LENGTHS).read_text(encoding="utf-8"))
+        sections.append(Section(entry["title"], entry["overview"], verdicts, short, lengths))
+    # More curves than a few hide each other; the tables have every condition.
+    drawn = [v for v in verdicts if not v.seeds and v.adapter in entry.get("drawn", runs)]
     drawings = []
-    for drawing in draw_all(Scene(base, [v for v in verdicts if not v.seeds], published=True)):
+    for drawing in draw_all(Scene(base, drawn, published=True)):
         file = f"{name}-{drawing.stem}.svg"
         figures[file] = drawing.svg
-        drawings.append({"file": f"results/figures/{file}", "caption": drawing.caption})
+        first = drawing.stem in entry.get("first", ())
+        drawings.append({"file": file, "caption": drawing.caption, "first": first})
     return {
         "name": name,
         "title": entry["title"],
@@ -87,12 +100,13 @@ def _model(
         "machine": entry.get("machine", "2 cores"),
         "scores": _side_by_side(verdicts),
         "keys": _keys(runs),
-        "lengths": _lengths(folder / "by-length.json"),
+        "lengths": _lengths(folder / LENGTHS),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
         "found": entry.get("found"),
+        "notes": entry.get("notes"),
         "commands": _commands([base, *others]),
         "tried": entry.get("tried"),
         "logs": [log for name in runs if (log := _log(folder / name / "log.jsonl"))],
@@ -120,7 +134,7 @@ def _change(row: Comparison, documents: int) -> str:
     d = row.difference
     star = " *" if d.low > 0 or d.high < 0 else ""
     others = "" if d.documents == documents else f" (of {d.documents})"
-    return f"{100 * d.difference:+.1f}{star}{others}"
+    return f"{tables.points(d.difference)}{star}{others}"
 
 
 def _keys(runs: Mapping[str, Run]) -> list[tuple[str, ...]]:
@@ -156,10 +170,7 @@ def _lengths(file: Path) -> dict[str, Any] | None:
     rows = []
     for number, row in enumerate(next(iter(found.values()))["rows"]):
         cut = [entry["rows"][number] for entry in found.values()]
-        changes = [
-            f"{100 * c['change']:+.1f} ({100 * c['low']:+.1f} to {100 * c['high']:+.1f})"
-            for c in cut
-        ]
+        changes = [interval(c["change"], c["low"], c["high"]) for c in cut]
         rows.append((str(row["words"] or "all"), f"{row['base']:.3f}", *changes))
     heading = ("words", "base", *found)
     # Of the questions that a condition answered: not every one answered all.

@@ -24,9 +24,9 @@ def script(name: str) -> Any:
     return module
 
 
-def test_the_page_and_its_figures_are_those_that_the_kept_runs_give() -> None:
-    text, figures = script("write").render()
-    assert (ROOT / "RESULTS.md").read_text() == text
+def test_the_pages_and_their_figures_are_those_that_the_kept_runs_give() -> None:
+    pages, figures = script("write").render()
+    assert pages == {place: (ROOT / place).read_text() for place in pages}
     assert {file.name for file in (ROOT / "results" / "figures").iterdir()} == set(figures)
 
 
