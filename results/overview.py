@@ -78,7 +78,7 @@ class Section:
 
 def table(sections: Sequence[Section]) -> list[tuple[str, ...]]:
     """Return headings and a row a condition, of Markdown cells."""
-    found = [HEADINGS]
+    found: list[tuple[str, ...]] = [HEADINGS]
     for section in sections:
         for row in section.rows():
             d, cut, words = row.first.difference, row.cut(), (row.lengths or {}).get("words")
