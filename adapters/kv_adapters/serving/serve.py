@@ -64,8 +64,7 @@ def command(server: Server, request: ServeRequest) -> list[str]:
         for name, folder in server.adapters.items()
     ]
     settings = where | engine | {"lora_modules": modules or None}
-    # As vLLM's parser reads it, shortened or with underscores.
-    # also as one key of it, behind a dot.
+    # As vLLM's parser reads it: shortened, with underscores, or one key of it behind a dot.
     named = [re.split(r"[=.]", flag)[0].replace("_", "-") for flag in request.vllm_flags]
     if not any(len(n) > len("--default-") and TEMPLATE_FLAG.startswith(n) for n in named):
         template = arguments_of(folders, flag=f"-- {TEMPLATE_FLAG}")
