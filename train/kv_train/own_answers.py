@@ -59,13 +59,10 @@ class Greedy:
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[best_precision()])
-        cache = None
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
         else:
             use_all_cores()
-            # One that grows is copied whole at each token, which costs a CPU more than the token.
-            cache = "static"
         self._model = model.eval()
         self._max_tokens = max_tokens
         config = self._model.generation_config
@@ -76,7 +73,6 @@ class Greedy:
             do_sample=False, temperature=None, top_p=None, top_k=None, repetition_penalty=1.0,
             no_repeat_ngram_size=0, max_length=None, max_new_tokens=max_tokens,
             eos_token_id=sorted(self._ends), pad_token_id=self._tokenizer.pad_token_id,
-            cache_implementation=cache,
         )  # fmt: skip
 
     def __call__(self, prompts: Sequence[str]) -> list[str | None]:
