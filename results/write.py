@@ -81,9 +81,10 @@ def _model(
     runs = {condition: load_run(folder / condition) for condition in entry["conditions"]}
     base, *others = runs.values()
     verdicts = judge(base, others)
+    cut = folder / LENGTHS
+    lengths = json.loads(cut.read_text(encoding="utf-8")) if cut.is_file() else {}
     if "overview" in entry:
         short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
-        lengths = json.loads((folder / LENGTHS).read_text(encoding="utf-8"))
         sections.append(Section(entry["title"], entry["overview"], verdicts, short, lengths))
     # More curves than a few hide each other; the tables have every condition.
     drawn = [v for v in verdicts if not v.seeds and v.adapter in entry.get("drawn", runs)]
@@ -100,7 +101,7 @@ def _model(
         "machine": entry.get("machine", "2 cores"),
         "scores": _side_by_side(verdicts),
         "keys": _keys(runs),
-        "lengths": _lengths(folder / LENGTHS),
+        "lengths": _lengths(lengths) if lengths else None,
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
         "drawings": drawings,
@@ -162,11 +163,8 @@ def _shares(rows: Sequence[Mapping[str, Any]], documents: int) -> str:
     return shares if len(rows) == documents else f"{shares} (of {len(rows)})"
 
 
-def _lengths(file: Path) -> dict[str, Any] | None:
+def _lengths(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table of MDQA's changes with answers cut to equal length, see by_length.py."""
-    if not file.is_file():
-        return None
-    found = json.loads(file.read_text(encoding="utf-8"))
     rows = []
     for number, row in enumerate(next(iter(found.values()))["rows"]):
         cut = [entry["rows"][number] for entry in found.values()]
