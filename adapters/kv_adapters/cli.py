@@ -64,6 +64,14 @@ def evaluate(
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="GPUs that share one model, with vllm.")
     ] = 1,
+    gpu_memory_utilization: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1,
+            help="Share of a GPU that vllm may fill; less where others use it. [default: vLLM's]",
+        ),
+    ] = None,
     chat_template: Annotated[
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
@@ -124,6 +132,7 @@ def evaluate(
         seed=seed,
         url=url,
         tensor_parallel=tensor_parallel,
+        gpu_memory_utilization=gpu_memory_utilization,
         workers=workers,
         tokenizer=tokenizer,
     )

@@ -26,6 +26,7 @@ class Settings:
         seed: of the engine.
         url: of a server.
         tensor_parallel: GPUs that share the model.
+        gpu_memory_utilization: share of a GPU that the engine may fill, None for its own default.
         chat_template_args: what the chat template is called with.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     seed: int = 0
     url: str | None = None
     tensor_parallel: int = 1
+    gpu_memory_utilization: float | None = None
     chat_template_args: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -46,6 +46,8 @@ class VllmBackend:
                 settings.adapters, max_length=settings.max_length, seed=settings.seed
             ),
         }
+        if settings.gpu_memory_utilization is not None:
+            self._arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
         self.lm = harness_lm(**self._arguments)
 
     def select(self, adapter: Path | None) -> None:

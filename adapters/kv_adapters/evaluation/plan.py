@@ -55,6 +55,7 @@ class Request:
         seed: of engine and few-shot sampling.
         url: of the server, for the backends that ask one.
         tensor_parallel: GPUs that share one model.
+        gpu_memory_utilization: share of a GPU that vLLM may fill, None for vLLM's default.
         workers: engines side by side, on the GPUs of a Ray cluster.
         tokenizer: what counts the tokens of tasks of a given length where the model is behind an
             interface and has none.
@@ -75,6 +76,7 @@ class Request:
     seed: int = 1234
     url: str | None = None
     tensor_parallel: int = 1
+    gpu_memory_utilization: float | None = None
     workers: int = 1
     tokenizer: str | None = None
     command: str = field(default_factory=lambda: shlex.join(sys.argv))

@@ -100,6 +100,7 @@ def settings_of(request: Request, models: Models) -> Settings:
         seed=request.seed,
         url=request.url,
         tensor_parallel=request.tensor_parallel,
+        gpu_memory_utilization=request.gpu_memory_utilization,
         chat_template_args=arguments_of(list(models.adapters), request.chat_template_args),
     )
 

@@ -1,11 +1,13 @@
 """What the vLLM backend refuses and sets before an engine is started."""
 
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from kv_adapters.backends import vllm
+from kv_adapters.backends import Settings, vllm
 from kv_tasks.errors import MissingPackageError
 
 
@@ -43,3 +45,16 @@ def test_the_harness_class_imports_under_either_name_of_vllm() -> None:
     before = metadata.version
     assert vllm._harness_class().__name__ == "VLLM"
     assert metadata.version is before
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_a_share_of_the_gpu_reaches_the_engine_and_otherwise_its_own_default_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float | None
+) -> None:
+    class Harness(vllm._harness_class()):  # type: ignore[misc]
+        def __init__(self, **arguments: Any) -> None:
+            self.arguments = arguments
+
+    monkeypatch.setattr(vllm, "_harness_class", lambda: Harness)
+    backend = vllm.VllmBackend(Settings(tmp_path, [], gpu_memory_utilization=share))
+    assert backend.lm.arguments.get("gpu_memory_utilization") == share
