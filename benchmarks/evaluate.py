@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from kv_adapters.engine_settings import cpu_dtype
+from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_tasks.paths import task_configs
 from kv_train.models import resolve_model
 
@@ -153,7 +154,13 @@ def ours(base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str,
 
 
 def plain(
-    side: str, base: str, adapters: Sequence[Path], limit: int, out: Path, tasks: str
+    side: str,
+    base: str,
+    adapters: Sequence[Path],
+    limit: int,
+    out: Path,
+    tasks: str,
+    batch_size: int,
 ) -> Side:
     """Evaluate model by model with lm_eval alone."""
     kind = "hf" if side == "hf" else "vllm"
@@ -170,7 +177,7 @@ def plain(
         command += ["--model", kind, "--model_args", model_args, "--tasks", tasks]
         command += ["--apply_chat_template", "--limit", str(limit), "--log_samples"]
         command += ["--include_path", str(task_configs()), "--output_path", str(out / label)]
-        command += ["--batch_size", "auto" if kind == "vllm" else "8"]
+        command += ["--batch_size", "auto" if kind == "vllm" else str(batch_size)]
         usage = out / f"{label}.usage"
         out.mkdir(parents=True, exist_ok=True)
         watched.run(command, USAGE=str(usage), VLLM_PLUGINS=plugins)
@@ -191,8 +198,9 @@ def _model_args(kind: str, folder: Path, adapter: Path | None) -> Iterator[str]:
     if kind == "hf":
         yield from [f"peft={adapter}"] if adapter else []
         return
+    yield "enable_prefix_caching=True"
     # Without a GPU nothing is compiled on either side.
-    yield from ("enable_prefix_caching=True", "enforce_eager=True")
+    yield from [] if gpu() else ["enforce_eager=True"]
     if adapter:
         yield from ("enable_lora=True", "max_lora_rank=16", f"lora_local_path={adapter.resolve()}")
 
@@ -251,6 +259,10 @@ def print_sides(title: str, sides: Sequence[Side]) -> None:
     Console(width=100).print(table)
 
 
+def _device() -> str:
+    return torch.cuda.get_device_name() if gpu() else f"{len(os.sched_getaffinity(0))} cores"
+
+
 def main() -> None:
     """Run the sides one after another and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -259,12 +271,13 @@ def main() -> None:
     parser.add_argument("--tasks", default=TASKS)
     parser.add_argument("--questions", type=int, default=20, help="documents a task")
     parser.add_argument("--sides", nargs="*", default=["ours", *PLAIN, "separate"])
+    parser.add_argument("--batch-size", type=int, default=8, help="of the hf side")
     parser.add_argument("--scaling", action="store_true")
     asked = parser.parse_args()
     base, adapters, limit, tasks = asked.base, asked.adapter, asked.questions, asked.tasks
     print(
         f"{base} and {len(adapters)} adapters, {tasks}, {limit} documents a task; "
-        f"{len(os.sched_getaffinity(0))} cores, {cpu_dtype()}, prefix caching on"
+        f"{_device()}, {cpu_dtype()}, prefix caching on, hf in batches of {asked.batch_size}"
     )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
@@ -273,7 +286,9 @@ def main() -> None:
             sides.append(ours(base, adapters, limit, out / "ours", tasks, "kv-adapters eval"))
         for name in PLAIN if sides else ():
             if name in asked.sides:
-                sides.append(plain(name, base, adapters, limit, out / name, tasks))
+                sides.append(
+                    plain(name, base, adapters, limit, out / name, tasks, asked.batch_size)
+                )
                 # What is done is shown: the next side may take an hour.
                 print_sides("base and adapters", sides)
                 found = differences(sides[0], sides[-1])
