@@ -9,20 +9,24 @@ answers, which the kept rows do not hold, come from the published questions.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from kv_adapters.comparison.runs import Run, load_run
+from kv_adapters.comparison.seeds import families_of_seeds, over_seeds
 from kv_adapters.comparison.statistics import paired_difference
 from kv_tasks import console
 from kv_tasks.corpora import load_corpus
 from kv_tasks.files import write_text
 from kv_tasks.normalize import best_subspan_em
 
+# Question, the base's response and the adapter's.
+Pairs = list[tuple[str, str, str]]
 WORDS = (8, 12, 16, 20, 30, None)
 app = console.program("Score the answers again, the longer ones cut.")
 
@@ -39,27 +43,31 @@ def by_length(folder: Path) -> dict[str, Any]:
     """Return, for each condition and number of words, base, change, interval and p."""
     base = load_run(folder / "base")
     answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
-    found: dict[str, Any] = {}
-    for place in sorted(folder.iterdir()):
-        if not place.is_dir() or place.name == "base":
-            continue
-        pairs = _pairs(base, load_run(place), answers)
-        if not pairs:
-            continue
-        found[place.name] = {
-            "documents": len(pairs),
-            "words": [median(len(pair[n].split()) for pair in pairs) for n in (1, 2)],
-            "rows": [_row(pairs, answers, words) for words in WORDS],
-        }
+    places = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name != "base"]
+    runs = [run for place in places if _pairs(base, run := load_run(place), answers)]
+    asked = [_pairs(base, run, answers) for run in runs]
+    found = {run.label: _found([pairs], answers) for run, pairs in zip(runs, asked, strict=True)}
+    for name, of in families_of_seeds(runs).items():
+        found[name] = _found([asked[n] for n in of], answers)
     return found
 
 
-def _pairs(base: Run, other: Run, answers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _found(seeds: Sequence[Pairs], answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of one adapter, or of a recipe's seeds, all asked the same."""
+    pairs = [pair for each in seeds for pair in each]
+    return {
+        "documents": len(seeds[0]),
+        "words": [median(len(pair[n].split()) for pair in pairs) for n in (1, 2)],
+        "rows": [_row(seeds, answers, words) for words in WORDS],
+    }
+
+
+def _pairs(base: Run, other: Run, answers: Mapping[str, Any]) -> Pairs:
     """Return question and both responses of each document that both runs have.
 
     Invented questions have no published answers.
     """
-    pairs: list[tuple[str, str, str]] = []
+    pairs: Pairs = []
     for name, task in other.tasks.items():
         if not name.startswith("mdqa_pos") or name not in base.tasks:
             continue
@@ -73,19 +81,28 @@ def _pairs(base: Run, other: Run, answers: Mapping[str, Any]) -> list[tuple[str,
 
 
 def _row(
-    pairs: list[tuple[str, str, str]], answers: dict[str, tuple[str, ...]], words: int | None
+    seeds: Sequence[Pairs], answers: Mapping[str, tuple[str, ...]], words: int | None
 ) -> dict[str, Any]:
+    pairs = [pair for each in seeds for pair in each]
     base, other = (
         [best_subspan_em(_cut(pair[n], words), answers[pair[0]]) for pair in pairs] for n in (1, 2)
     )
-    difference = paired_difference(base, other, [pair[0] for pair in pairs])
+    names = [pair[0] for pair in pairs]
+    difference = paired_difference(base, other, names)
+    low, high, p_value = difference.low, difference.high, difference.p_value
+    if len(seeds) > 1:
+        changes = np.subtract(other, base).reshape(len(seeds), -1)
+        questions = np.unique(names[: changes.shape[1]], return_inverse=True)[1]
+        share = np.eye(questions.max() + 1)[questions]
+        over = over_seeds(changes @ share / share.sum(axis=0))
+        low, high, p_value = min(low, over[0]), max(high, over[1]), max(p_value, over[2])
     return {
         "words": words,
         "base": round(difference.base, 6),
         "change": round(difference.difference, 6),
-        "low": round(difference.low, 6),
-        "high": round(difference.high, 6),
-        "p": round(difference.p_value, 6),
+        "low": round(low, 6),
+        "high": round(high, 6),
+        "p": round(p_value, 6),
     }
 
 

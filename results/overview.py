@@ -2,11 +2,12 @@
 
 What each column shows is written in ``conditions.yaml``, as ``overview`` of a model: the task of
 each column, null where a model has none. Conditions without the first of them have no row;
-``short`` of a condition stands beside its name.
+``short`` of a condition stands beside its name. Seeds of one recipe, NAME-seed0 and so on, are one
+row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -76,6 +77,31 @@ class Section:
         return found
 
 
+def one_a_recipe(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts with a recipe's seeds as one, where its first seed stood.
+
+    What not all of its seeds were asked is taken from the first that was.
+    """
+    shown = {verdict.adapter: verdict for verdict in verdicts if not verdict.seeds}
+    for pooled in (verdict for verdict in verdicts if verdict.seeds):
+        names = [name for name in shown if name.startswith(f"{recipe(pooled.adapter)}-seed")]
+        rows = {row.name: row for name in reversed(names) for row in shown[name].rows}
+        rows |= {row.name: row for row in pooled.rows}
+        order = dict.fromkeys(row.name for name in names for row in shown[name].rows)
+        whole = replace(pooled, rows=tuple(rows[name] for name in order))
+        shown = {
+            (pooled.adapter if name == names[0] else name): (whole if name == names[0] else verdict)
+            for name, verdict in shown.items()
+            if name not in names[1:]
+        }
+    return list(shown.values())
+
+
+def recipe(label: str) -> str:
+    """Return the recipe's name of a label of pooled seeds, ``NAME, 3 seeds``."""
+    return label.rpartition(", ")[0] or label
+
+
 def table(sections: Sequence[Section]) -> list[tuple[str, ...]]:
     """Return headings and a row a condition, of Markdown cells."""
     found: list[tuple[str, ...]] = [HEADINGS]
@@ -109,7 +135,7 @@ def draw(sections: Sequence[Section]) -> Drawing:
     for section, rows in shown:
         height -= GAP
         columns[0].annotate(
-            _heading(section, rows[0]), (0.005, height + 0.9), fontsize=9, fontweight="bold",
+            _heading(section, rows), (0.005, height + 0.9), fontsize=9, fontweight="bold",
             xycoords=("figure fraction", "data"), va="center", in_layout=False,
             annotation_clip=False,
         )  # fmt: skip
@@ -135,9 +161,11 @@ def draw(sections: Sequence[Section]) -> Drawing:
     )  # fmt: skip
 
 
-def _heading(section: Section, row: Row) -> str:
-    d = row.first.difference
-    return f"{section.title}: {row.first.name}, base {d.base:.2f} of {d.documents}"
+def _heading(section: Section, rows: Sequence[Row]) -> str:
+    # Of one adapter: a recipe's seeds were asked the same documents again.
+    first = min((row.first for row in rows), key=lambda cell: cell.difference.documents)
+    d = first.difference
+    return f"{section.title}: {first.name}, base {d.base:.2f} of {d.documents}"
 
 
 def _bar(axes: Axes, row: Comparison, height: float) -> None:
@@ -167,7 +195,7 @@ def _tidy(axes: Axes, title: str, bottom: float) -> None:
     axes.patch.set_visible(False)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_ylim(bottom, 0)
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("change, points")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)

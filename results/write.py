@@ -16,7 +16,7 @@ from typing import Any
 import jsonlines
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from overview import Section, draw, interval, table
+from overview import Section, draw, interval, one_a_recipe, recipe, table
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
@@ -83,9 +83,15 @@ def _model(
     verdicts = judge(base, others)
     cut = folder / LENGTHS
     lengths = json.loads(cut.read_text(encoding="utf-8")) if cut.is_file() else {}
+    shown = one_a_recipe(verdicts)
     if "overview" in entry:
         short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
-        sections.append(Section(entry["title"], entry["overview"], verdicts, short, lengths))
+        short |= {
+            v.adapter: short[first]
+            for v in shown
+            if (first := f"{recipe(v.adapter)}-seed0") in short
+        }
+        sections.append(Section(entry["title"], entry["overview"], shown, short, lengths))
     # More curves than a few hide each other; the tables have every condition.
     drawn = [v for v in verdicts if not v.seeds and v.adapter in entry.get("drawn", runs)]
     drawings = []
@@ -99,9 +105,9 @@ def _model(
         "title": entry["title"],
         "conditions": entry["conditions"],
         "machine": entry.get("machine", "2 cores"),
-        "scores": _side_by_side(verdicts),
+        "scores": _side_by_side(shown),
         "keys": _keys(runs),
-        "lengths": _lengths(lengths) if lengths else None,
+        "lengths": _lengths({v.adapter: lengths[v.adapter] for v in shown if v.adapter in lengths}),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
         "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
         "drawings": drawings,
@@ -163,8 +169,10 @@ def _shares(rows: Sequence[Mapping[str, Any]], documents: int) -> str:
     return shares if len(rows) == documents else f"{shares} (of {len(rows)})"
 
 
-def _lengths(found: Mapping[str, Any]) -> dict[str, Any]:
+def _lengths(found: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a table of MDQA's changes with answers cut to equal length, see by_length.py."""
+    if not found:
+        return None
     rows = []
     for number, row in enumerate(next(iter(found.values()))["rows"]):
         cut = [entry["rows"][number] for entry in found.values()]
