@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 from kv_tasks.errors import DataError, RunError
 from kv_tasks.files import sha256_file
 from kv_train.adapter import WEIGHTS, read_manifest
+from kv_train.cli import app
 from kv_train.recipe_files import load_recipe
 from kv_train.run import run
 
@@ -52,6 +54,17 @@ def test_what_is_no_adapter_is_never_deleted(tiny_recipe: Path, tmp_path: Path) 
     with pytest.raises(RunError, match=r"out\.partial: .* holds something else"):
         run(recipe, tmp_path / "out", overwrite=True)
     assert [path.name for path in (tmp_path / "out.partial").iterdir()] == [thesis.name]
+
+
+def test_a_place_where_nothing_can_be_written_is_named_before_anything_is_loaded(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(app, ["run", str(tiny_recipe), "--out", f"{tmp_path}/file/adapter"])
+    assert (
+        str(done.exception)
+        == f"--out {tmp_path}/file: {tmp_path}/file is a file; name a path in a folder"
+    )
 
 
 def test_two_trainings_never_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:
