@@ -6,7 +6,8 @@ Base and adapters on mdqa_pos (six positions) and kv_sweep_4k:
 
     ours       kv-adapters eval: one engine for all
     vllm       plain ``lm_eval --model vllm``, a process a model
-    kernels    the same with this package's LoRA kernels for CPUs (``kv_adapters/cpu_lora.py``)
+    kernels    the same with this package's LoRA kernels for CPUs (``kv_adapters/cpu_lora.py``);
+               not with a GPU, where it would be the same
     hf         plain ``lm_eval --model hf``, a process a model
     separate   ours, the sweep's questions each over a haystack of its own (kv_simple_4k_template)
 
@@ -194,7 +195,7 @@ def plain(
 
 def _model_args(kind: str, folder: Path, adapter: Path | None) -> Iterator[str]:
     yield f"pretrained={folder}"
-    yield f"dtype={cpu_dtype()}"
+    yield f"dtype={_dtype()}"
     if kind == "hf":
         yield from [f"peft={adapter}"] if adapter else []
         return
@@ -259,6 +260,10 @@ def print_sides(title: str, sides: Sequence[Side]) -> None:
     Console(width=100).print(table)
 
 
+def _dtype() -> str:
+    return "auto" if gpu() else cpu_dtype()
+
+
 def _device() -> str:
     return torch.cuda.get_device_name() if gpu() else f"{len(os.sched_getaffinity(0))} cores"
 
@@ -277,7 +282,7 @@ def main() -> None:
     base, adapters, limit, tasks = asked.base, asked.adapter, asked.questions, asked.tasks
     print(
         f"{base} and {len(adapters)} adapters, {tasks}, {limit} documents a task; "
-        f"{_device()}, {cpu_dtype()}, prefix caching on, hf in batches of {asked.batch_size}"
+        f"{_device()}, {_dtype()}, prefix caching on, hf in batches of {asked.batch_size}"
     )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
@@ -285,7 +290,7 @@ def main() -> None:
         if "ours" in asked.sides:
             sides.append(ours(base, adapters, limit, out / "ours", tasks, "kv-adapters eval"))
         for name in PLAIN if sides else ():
-            if name in asked.sides:
+            if name in asked.sides and not (name == "kernels" and gpu()):
                 sides.append(
                     plain(name, base, adapters, limit, out / name, tasks, asked.batch_size)
                 )

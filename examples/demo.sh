@@ -10,17 +10,17 @@ adapter=$out/adapter
 step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 
 step "1/6 check: what the recipe trains on, what it will cost here"
-kv-train check demo-smollm2
+kv-train check smollm2-135m-multi-subkey
 
 step "2/6 train: a LoRA adapter, loss on the answers only"
-kv-train run demo-smollm2 --out "$adapter"
+kv-train run smollm2-135m-multi-subkey --out "$adapter"
 
 step "3/6 verify: will vLLM serve it, and does it do anything?"
 kv-adapters verify "$adapter"
 
 step "4/6 evaluate: base and adapter in one vLLM engine"
-kv-adapters eval --base "$base" --adapter "$adapter" --limit 24 --out "$out/results" \
-  --tasks kv_simple_16dicts,kv_simple_32dicts,mdqa_pos_synth_5docs
+kv-adapters eval --base "$base" --adapter "$adapter" --limit 48 --out "$out/results" \
+  --tasks mdqa_pos_synth_5docs
 
 step "5/6 compare: paired by document"
 # Its exit code says whether general ability held: 2, not evaluated here, is no failure of the demo.

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from kv_adapters.comparison.runs import Run, load_run
-from kv_adapters.comparison.seeds import families_of_seeds, over_seeds
+from kv_adapters.comparison.seeds import by_question, families_of_seeds, over_seeds
 from kv_adapters.comparison.statistics import paired_difference
 from kv_tasks import console
 from kv_tasks.corpora import load_corpus
@@ -44,11 +44,14 @@ def by_length(folder: Path) -> dict[str, Any]:
     base = load_run(folder / "base")
     answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
     places = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name != "base"]
-    runs = [run for place in places if _pairs(base, run := load_run(place), answers)]
-    asked = [_pairs(base, run, answers) for run in runs]
-    found = {run.label: _found([pairs], answers) for run, pairs in zip(runs, asked, strict=True)}
+    runs = [load_run(place) for place in places]
+    asked = {run.label: pairs for run in runs if (pairs := _pairs(base, run, answers))}
+    found = {label: _found([pairs], answers) for label, pairs in asked.items()}
     for name, of in families_of_seeds(runs).items():
-        found[name] = _found([asked[n] for n in of], answers)
+        seeds = [asked.get(runs[n].label, []) for n in of]
+        # Only what all seeds were asked can be pooled.
+        if len({tuple(pair[0] for pair in pairs) for pairs in seeds}) == 1 and seeds[0]:
+            found[name] = _found(seeds, answers)
     return found
 
 
@@ -91,11 +94,10 @@ def _row(
     difference = paired_difference(base, other, names)
     low, high, p_value = difference.low, difference.high, difference.p_value
     if len(seeds) > 1:
-        changes = np.subtract(other, base).reshape(len(seeds), -1)
-        questions = np.unique(names[: changes.shape[1]], return_inverse=True)[1]
-        share = np.eye(questions.max() + 1)[questions]
-        over = over_seeds(changes @ share / share.sum(axis=0))
-        low, high, p_value = min(low, over[0]), max(high, over[1]), max(p_value, over[2])
+        changes = np.subtract(other, base).reshape(len(seeds), -1).tolist()
+        over = over_seeds(by_question(names[: len(seeds[0])], changes))
+        low, high = max(-1.0, min(low, over[0])), min(1.0, max(high, over[1]))
+        p_value = max(p_value, over[2])
     return {
         "words": words,
         "base": round(difference.base, 6),

@@ -6,7 +6,8 @@ each column, null where a model has none. Conditions without the first of them h
 row.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,13 +81,16 @@ class Section:
 def one_a_recipe(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts with a recipe's seeds as one, where its first seed stood.
 
-    What not all of its seeds were asked is taken from the first that was.
+    What not all of its seeds were asked is taken from the first that was. Documents are those of
+    one seed.
     """
     shown = {verdict.adapter: verdict for verdict in verdicts if not verdict.seeds}
     for pooled in (verdict for verdict in verdicts if verdict.seeds):
-        names = [name for name in shown if name.startswith(f"{recipe(pooled.adapter)}-seed")]
+        names = seeds_of(pooled.adapter, shown)
         rows = {row.name: row for name in reversed(names) for row in shown[name].rows}
-        rows |= {row.name: row for row in pooled.rows}
+        for row in pooled.rows:
+            documents = row.difference.documents // len(names)
+            rows[row.name] = replace(row, difference=replace(row.difference, documents=documents))
         order = dict.fromkeys(row.name for name in names for row in shown[name].rows)
         whole = replace(pooled, rows=tuple(rows[name] for name in order))
         shown = {
@@ -97,9 +101,10 @@ def one_a_recipe(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return list(shown.values())
 
 
-def recipe(label: str) -> str:
-    """Return the recipe's name of a label of pooled seeds, ``NAME, 3 seeds``."""
-    return label.rpartition(", ")[0] or label
+def seeds_of(label: str, names: Iterable[str]) -> list[str]:
+    """Return those of ``names`` that a label of pooled seeds, ``NAME, 3 seeds``, stands for."""
+    pattern = re.escape(label.rpartition(", ")[0]) + r"-seed\d+"
+    return [name for name in names if re.fullmatch(pattern, name)]
 
 
 def table(sections: Sequence[Section]) -> list[tuple[str, ...]]:
@@ -135,7 +140,7 @@ def draw(sections: Sequence[Section]) -> Drawing:
     for section, rows in shown:
         height -= GAP
         columns[0].annotate(
-            _heading(section, rows), (0.005, height + 0.9), fontsize=9, fontweight="bold",
+            _heading(section, rows[0]), (0.005, height + 0.9), fontsize=9, fontweight="bold",
             xycoords=("figure fraction", "data"), va="center", in_layout=False,
             annotation_clip=False,
         )  # fmt: skip
@@ -161,11 +166,9 @@ def draw(sections: Sequence[Section]) -> Drawing:
     )  # fmt: skip
 
 
-def _heading(section: Section, rows: Sequence[Row]) -> str:
-    # Of one adapter: a recipe's seeds were asked the same documents again.
-    first = min((row.first for row in rows), key=lambda cell: cell.difference.documents)
-    d = first.difference
-    return f"{section.title}: {first.name}, base {d.base:.2f} of {d.documents}"
+def _heading(section: Section, row: Row) -> str:
+    d = row.first.difference
+    return f"{section.title}: {row.first.name}, base {d.base:.2f} of {d.documents}"
 
 
 def _bar(axes: Axes, row: Comparison, height: float) -> None:

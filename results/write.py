@@ -16,7 +16,7 @@ from typing import Any
 import jsonlines
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from overview import Section, draw, interval, one_a_recipe, recipe, table
+from overview import Section, draw, interval, one_a_recipe, seeds_of, table
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
@@ -86,11 +86,9 @@ def _model(
     shown = one_a_recipe(verdicts)
     if "overview" in entry:
         short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
-        short |= {
-            v.adapter: short[first]
-            for v in shown
-            if (first := f"{recipe(v.adapter)}-seed0") in short
-        }
+        for verdict in shown:
+            for seed in seeds_of(verdict.adapter, short):
+                short.setdefault(verdict.adapter, short[seed])
         sections.append(Section(entry["title"], entry["overview"], shown, short, lengths))
     # More curves than a few hide each other; the tables have every condition.
     drawn = [v for v in verdicts if not v.seeds and v.adapter in entry.get("drawn", runs)]

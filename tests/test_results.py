@@ -5,10 +5,13 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kv_adapters.comparison.verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,14 +34,47 @@ def test_the_pages_and_their_figures_are_those_that_the_kept_runs_give() -> None
 
 
 @pytest.mark.usefixtures("shared_data")
-@pytest.mark.parametrize("model", ["smollm2-135m", "smollm2-135m-twenty"])
+@pytest.mark.parametrize("model", ["smollm2-135m", "smollm2-135m-twenty", "smollm2-135m-gpu"])
 def test_answers_cut_to_equal_length_score_as_the_page_says(model: str) -> None:
     folder = ROOT / "results" / model
     kept = json.loads((folder / "by-length.json").read_text())
     # Invented documents, and conditions that were asked nothing else, have no published answers.
     asked = {file.parent.name for file in folder.glob("*/samples_mdqa_pos_[0-9]*")}
-    assert set(kept) == asked - {"base"}
+    recipes = {name for name in kept if name.endswith(" seeds")}
+    assert set(kept) - recipes == asked - {"base"}
     assert script("by_length").by_length(folder) == kept
+
+
+@dataclass
+class Documents:
+    documents: int
+
+
+@dataclass
+class Compared:
+    name: str
+    of: str
+    difference: Documents
+
+
+def test_a_recipe_s_seeds_are_one_row_and_what_one_alone_was_asked_stays() -> None:
+    def verdict(name: str, *rows: str, seeds: tuple[Any, ...] = ()) -> Verdict:
+        asked = Documents(10 * max(1, len(seeds)))
+        made: Any = tuple(Compared(row, name, asked) for row in rows)
+        return Verdict(name, "no evidence", "", made, (), seeds=seeds)
+
+    verdicts = [
+        verdict("other", "mdqa"),
+        verdict("keys-seed0", "mdqa", "hellaswag"),
+        verdict("keys-seed1", "mdqa"),
+        verdict("last", "mdqa"),
+        verdict("keys-seedling", "mdqa"),
+        verdict("keys, 2 seeds", "mdqa", seeds=(object(), object())),
+    ]
+    found: list[Any] = script("overview").one_a_recipe(verdicts)
+    assert [v.adapter for v in found] == ["other", "keys, 2 seeds", "last", "keys-seedling"]
+    rows = [(row.name, row.of, row.difference.documents) for row in found[1].rows]
+    assert rows == [("mdqa", "keys, 2 seeds", 10), ("hellaswag", "keys-seed0", 10)]
 
 
 def test_no_kept_run_names_a_place_on_the_machine_that_made_it() -> None:

@@ -90,7 +90,7 @@ def test_too_few_rows_and_rows_too_long_are_refused(service: Service, recipe_fil
 
 
 def test_each_trainer_refuses_the_recipe_of_the_other(recipe_file: Path, tmp_path: Path) -> None:
-    local = load_recipe("demo-smollm2")
+    local = load_recipe("smollm2-135m-1k")
     with pytest.raises(RecipeError, match="no 'openai' section; .*kv-train run"):
         training_file(local)
     with pytest.raises(RecipeError, match=r"data.tokens 900: .*use data.dictionaries instead"):

@@ -86,7 +86,7 @@ def test_what_no_yaml_shows_is_an_error_with_its_place(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_lists_the_packaged_ones() -> None:
-    with pytest.raises(RecipeError, match="packaged are: .*demo-smollm2"):
+    with pytest.raises(RecipeError, match="packaged are: .*smollm2-135m-1k"):
         load_recipe("no-such-recipe")
 
 
@@ -102,7 +102,7 @@ def test_set_overrides_a_key_and_is_checked_like_the_file(tmp_path: Path) -> Non
 
 
 def test_a_written_recipe_reads_back_as_itself(tmp_path: Path) -> None:
-    recipe = load_recipe("demo-smollm2")
+    recipe = load_recipe("smollm2-135m-1k")
     text = dump_recipe(recipe)
     assert load_recipe(write(tmp_path, text)) == recipe
     assert yaml.safe_load(text)["lora"]["rank"] == recipe.lora.rank

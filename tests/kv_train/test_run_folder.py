@@ -60,11 +60,9 @@ def test_a_place_where_nothing_can_be_written_is_named_before_anything_is_loaded
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    done = CliRunner().invoke(app, ["run", str(tiny_recipe), "--out", f"{tmp_path}/file/adapter"])
-    assert (
-        str(done.exception)
-        == f"--out {tmp_path}/file: {tmp_path}/file is a file; name a path in a folder"
-    )
+    out = tmp_path / "file" / "adapter"
+    done = CliRunner().invoke(app, ["run", str(tiny_recipe), "--out", str(out)])
+    assert str(done.exception) == f"--out {out}: {out.parent} is a file; name a path in a folder"
 
 
 def test_two_trainings_never_share_a_folder(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def run(
     if loaded.openai is not None:
         raise RecipeError(f"{recipe}: has an 'openai' section; run: kv-train openai {recipe}")
     planned = for_seeds(loaded, out or loaded.folder, seeds)
-    check_out(planned[0][1].parent, folder=True)
+    check_out(planned[0][1], folder=True)
     with console.requires("train"):
         from kv_train.run import run as train
 

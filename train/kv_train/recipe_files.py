@@ -1,6 +1,6 @@
 """Recipe files: found by path or name, changed by ``--set``, refused with the key at fault.
 
-    kv-train run demo-smollm2 --set training.learning_rate=1e-4
+    kv-train run smollm2-135m-multi-subkey --set training.learning_rate=1e-4
 
 A recipe is a file, or the name of one that ships with the package. An error names the key,
 what was found and what is allowed.

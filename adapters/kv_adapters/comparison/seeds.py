@@ -98,10 +98,18 @@ def _documents(row: Comparison) -> tuple[object, ...]:
 
 
 def _by_question(each: Sequence[Comparison]) -> "np.ndarray":
-    """Return each question's share in the mean change under each seed, (seeds, questions)."""
     names = [pair.base.question_id for pair in each[0].pairs]
+    return by_question(names, [[p.other.score - p.base.score for p in r.pairs] for r in each])
+
+
+def by_question(names: Sequence[str], changes: Sequence[Sequence[float]]) -> "np.ndarray":
+    """Return each question's share in the mean change under each seed, (seeds, questions).
+
+    Args:
+        names: each document's question.
+        changes: of each document, under each seed in turn.
+    """
     groups = np.unique(np.asarray(names), return_inverse=True)[1]
-    changes = np.array([[p.other.score - p.base.score for p in row.pairs] for row in each])
     # A share in the mean over documents, so that a question with many counts as such.
     share = (int(groups.max()) + 1) / len(names)
     return np.array([np.bincount(groups, weights=change) * share for change in changes])

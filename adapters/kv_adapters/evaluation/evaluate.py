@@ -34,6 +34,10 @@ def evaluate(request: Request) -> list[Outcome]:
             f"--batch-size {request.batch_size}: --backend {request.backend} makes its own "
             "batches; leave it out"
         )
+    if request.gpu_memory_utilization and request.backend != "vllm":
+        raise UsageError(
+            f"--gpu-memory-utilization: --backend {request.backend} reserves none; leave it out"
+        )
     if request.chat_template_args and request.backend == "openai":
         raise UsageError("--chat-template-args: a chat service calls its template itself")
     if not request.tasks:

@@ -43,9 +43,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, demo_model: Path) -> Path:
     out = tmp_path_factory.mktemp("adapters") / "short"
     overrides = ["data.samples=64", "data.dictionaries=8", "data.questions_per_context=8"]
     overrides += ["mix=[]", "evaluation.steps=0", "training.learning_rate=2e-3"]
-    overrides += ["training.packs_per_step=1"]
+    overrides += ["training.packs_per_step=1", "data.template=true"]
     arguments = [part for override in overrides for part in ("--set", override)]
-    done = run("kv-train", "run", "demo-smollm2", "--out", str(out), *arguments)
+    done = run("kv-train", "run", "smollm2-135m-1k", "--out", str(out), *arguments)
     assert done.returncode == 0, done.stderr
     return out
 
