@@ -79,7 +79,9 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
 def _pooled(label: str, seeds: Sequence[Verdict], missing: set[str], gate: Gate) -> Verdict:
     """Judge a recipe; a gated row that could not be pooled is missing like one not compared."""
     rows, spreads, dropped = pool(label, [verdict.rows for verdict in seeds])
-    warnings = [f"{row.name}: not pooled, the seeds answered other documents" for row in dropped]
+    warnings = [
+        f"{row.name}: not pooled, not all seeds answered the same documents" for row in dropped
+    ]
     gated = [row for row in dropped if row.margin is not None]
     entries = {gate.gated_by(row.name) or gate.gated_by(row.member_of or "") for row in gated}
     ordered = [entry for entry in gate.tasks if entry in missing | entries]

@@ -101,7 +101,7 @@ def test_seeds_that_answered_other_documents_are_not_pooled(write_run: Write) ->
     two = load_run(write_run("a-seed1", {}, {"kv": [1.0] * 8, "nq_open": [0.0] * 10}))
     pooled = judge(base, [one, two])[-1]
     assert [row.name for row in pooled.rows] == ["nq_open"]
-    assert pooled.warnings == ("kv: not pooled, the seeds answered other documents",)
+    assert pooled.warnings == ("kv: not pooled, not all seeds answered the same documents",)
 
 
 def test_a_gated_task_that_could_not_be_pooled_is_missing_from_the_recipes_verdict(
@@ -115,7 +115,7 @@ def test_a_gated_task_that_could_not_be_pooled_is_missing_from_the_recipes_verdi
     found = judge(base, [one, two], Gate(margin=0.05))
     assert [verdict.gate for verdict in found] == ["passed", "passed", "no evidence"]
     assert "general ability was not compared in whole: gsm8k" in found[-1].sentence
-    assert found[-1].warnings == ("gsm8k: not pooled, the seeds answered other documents",)
+    assert found[-1].warnings == ("gsm8k: not pooled, not all seeds answered the same documents",)
 
 
 def runs_of_gains(write: Write, gains: tuple[int, ...], count: int) -> list[Path]:
