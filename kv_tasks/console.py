@@ -116,6 +116,16 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(EXIT_ERROR)
 
 
+def _missing(error: ModuleNotFoundError) -> str:
+    """Name what is missing; errors of transformers' own name nothing, and follow one that does."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, ModuleNotFoundError) and found.name:
+            return found.name
+        found = found.__cause__ or found.__context__
+    return f"something ({error})"
+
+
 @contextmanager
 def requires(extra: str) -> Iterator[None]:
     """Turn a failed import inside the block into an error that names the extra to install."""
@@ -123,7 +133,7 @@ def requires(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f'{error.name} is not installed; run: pip install "kv-tasks[{extra}]"'
+            f'{_missing(error)} is not installed; run: pip install "kv-tasks[{extra}]"'
         ) from error
 
 

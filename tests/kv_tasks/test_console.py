@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from kv_tasks import console
-from kv_tasks.errors import DataError, UsageError
+from kv_tasks.errors import DataError, MissingPackageError, UsageError
 from kv_tasks.files import check_out, write_text
 
 
@@ -103,3 +103,17 @@ def test_wrong_usage_is_two_or_what_the_program_says(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(typer.BadParameter("no"), monkeypatch, capsys)[0] == 2
+
+
+def test_a_missing_package_is_named_even_by_an_import_that_names_none() -> None:
+    """transformers says only that it could not import a module, and why in the error's cause."""
+    with (
+        pytest.raises(MissingPackageError, match=r'peft is not .*pip install "kv-tasks\[train\]"'),
+        console.requires("train"),
+    ):
+        try:
+            raise ModuleNotFoundError("No module named 'peft'", name="peft")
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("Could not import module 'Trainer'") from error
+    with pytest.raises(MissingPackageError, match="Trainer"), console.requires("train"):
+        raise ModuleNotFoundError("Could not import module 'Trainer'")
