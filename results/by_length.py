@@ -5,7 +5,7 @@
 An answer counts as right if an accepted one stands anywhere in it, so that longer ones can only
 score higher. Here no answer keeps more than a number of its first words; a shorter one stays as
 it is. Writes ``by-length.json`` beside the runs, from which RESULTS.md has its table. The right
-answers, which the kept rows do not hold, come from the published questions.
+answers, which the kept rows do not hold, come from the published questions, or the generated ones.
 """
 
 import json
@@ -25,6 +25,8 @@ from kv_tasks.corpora import load_corpus
 from kv_tasks.files import write_text
 from kv_tasks.normalize import best_subspan_em
 
+# Real questions; invented ones where a model was asked no real one.
+CORPORA = ("nq-open", "encyclopedia")
 # Question, the base's response and the adapter's.
 Pairs = list[tuple[str, str, str]]
 WORDS = (8, 12, 16, 20, 30, None)
@@ -42,10 +44,13 @@ def main(
 def by_length(folder: Path) -> dict[str, Any]:
     """Return, for each condition and number of words, base, change, interval and p."""
     base = load_run(folder / "base")
-    answers = {q.question_id: q.answers for q in load_corpus("nq-open").questions}
     places = [p for p in sorted(folder.iterdir()) if p.is_dir() and p.name != "base"]
     runs = [load_run(place) for place in places]
-    asked = {run.label: pairs for run in runs if (pairs := _pairs(base, run, answers))}
+    for corpus in CORPORA:
+        answers = {q.question_id: q.answers for q in load_corpus(corpus).questions}
+        asked = {run.label: pairs for run in runs if (pairs := _pairs(base, run, answers))}
+        if asked:
+            break
     found = {label: _found([pairs], answers) for label, pairs in asked.items()}
     for name, of in families_of_seeds(runs).items():
         seeds = [asked.get(runs[n].label, []) for n in of]
@@ -66,10 +71,7 @@ def _found(seeds: Sequence[Pairs], answers: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _pairs(base: Run, other: Run, answers: Mapping[str, Any]) -> Pairs:
-    """Return question and both responses of each document that both runs have.
-
-    Invented questions have no published answers.
-    """
+    """Return question and both responses of each document that both runs and the corpus have."""
     pairs: Pairs = []
     for name, task in other.tasks.items():
         if not name.startswith("mdqa_pos") or name not in base.tasks:
