@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from kv_adapters.comparison.runs import Run, load_run
-from kv_adapters.comparison.seeds import by_question, families_of_seeds, over_seeds
+from kv_adapters.comparison.seeds import by_question, families_of_seeds, over_both
 from kv_adapters.comparison.statistics import paired_difference
 from kv_tasks import console
 from kv_tasks.corpora import load_corpus
@@ -94,19 +94,16 @@ def _row(
     )
     names = [pair[0] for pair in pairs]
     difference = paired_difference(base, other, names)
-    low, high, p_value = difference.low, difference.high, difference.p_value
     if len(seeds) > 1:
         changes = np.subtract(other, base).reshape(len(seeds), -1).tolist()
-        over = over_seeds(by_question(names[: len(seeds[0])], changes))
-        low, high = max(-1.0, min(low, over[0])), min(1.0, max(high, over[1]))
-        p_value = max(p_value, over[2])
+        difference = over_both(difference, by_question(names[: len(seeds[0])], changes))
     return {
         "words": words,
         "base": round(difference.base, 6),
         "change": round(difference.difference, 6),
-        "low": round(low, 6),
-        "high": round(high, 6),
-        "p": round(p_value, 6),
+        "low": round(difference.low, 6),
+        "high": round(difference.high, 6),
+        "p": round(difference.p_value, 6),
     }
 
 

@@ -24,7 +24,7 @@ from kv_adapters.comparison.compare import Comparison, judged
 from kv_adapters.comparison.doubts import unchanged
 from kv_adapters.comparison.intervals import LEVEL, TINY
 from kv_adapters.comparison.runs import Run
-from kv_adapters.comparison.statistics import paired_difference
+from kv_adapters.comparison.statistics import Difference, paired_difference
 from kv_tasks.errors import RunError
 
 # Smaller p-values are not told apart.
@@ -123,19 +123,28 @@ def _pooled(label: str, each: Sequence[Comparison], change: "np.ndarray") -> Com
     first = each[0]
     pairs = tuple(pair for row in each for pair in row.pairs)
     names = [pair.base.question_id for pair in first.pairs]
-    low, high, p_value = over_seeds(change)
     alone = paired_difference(
         [pair.base.score for pair in pairs], [pair.other.score for pair in pairs], names * len(each)
     )
-    found = replace(
+    found = replace(over_both(alone, change), method=f"{len(each)} seeds and questions")
+    # How many answers could not be read is each seed's own, and said there.
+    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="", form="")
+
+
+def over_both(alone: Difference, change: "np.ndarray") -> Difference:
+    """Return a difference with the wider of its interval and that over seeds and questions.
+
+    Args:
+        alone: over the documents of all seeds.
+        change: as for :func:`over_seeds`.
+    """
+    low, high, p_value = over_seeds(change)
+    return replace(
         alone,
         low=max(-1.0, min(low, alone.low)),
         high=min(1.0, max(high, alone.high)),
         p_value=max(p_value, alone.p_value),
-        method=f"{len(each)} seeds and questions",
     )
-    # How many answers could not be read is each seed's own, and said there.
-    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="", form="")
 
 
 def _advised(row: Comparison, change: "np.ndarray") -> Comparison:
