@@ -10,12 +10,20 @@ from kv_adapters.backends import BackendName
 from kv_adapters.comparison.commands import compare_command
 from kv_adapters.reports.commands import card_command, report_command
 from kv_tasks import console
-from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE
+from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 
 app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("card")(card_command)
+GpuShare = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        max=1,
+        help="Share of a GPU that vllm may fill; less where others use it. [default: vLLM's]",
+    ),
+]
 
 
 @app.command()
@@ -31,6 +39,7 @@ def verify(
         bool,
         typer.Option(help="Load the base model and ask vLLM; without, files alone are looked at."),
     ] = True,
+    gpu_memory_utilization: GpuShare = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the checks as JSON, too.")
     ] = None,
@@ -42,7 +51,9 @@ def verify(
 
     if json_file:
         check_out(json_file, flag="--json")
-    checks = run_checks(adapter, base, live=live)
+    if gpu_memory_utilization and not live:
+        raise UsageError("--gpu-memory-utilization: nothing is loaded with --no-live; drop one")
+    checks = run_checks(adapter, base, live=live, gpu_share=gpu_memory_utilization)
     print_checks(checks, adapter)
     if json_file:
         write_text(json_file, as_json(checks, adapter))
@@ -64,14 +75,7 @@ def evaluate(
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="GPUs that share one model, with vllm.")
     ] = 1,
-    gpu_memory_utilization: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            max=1,
-            help="Share of a GPU that vllm may fill; less where others use it. [default: vLLM's]",
-        ),
-    ] = None,
+    gpu_memory_utilization: GpuShare = None,
     chat_template: Annotated[
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
@@ -201,6 +205,19 @@ def serve(
         vllm_flags=vllm_flags or [],
     )
     run_server(request)
+
+
+@app.command()
+def scale(
+    adapter: Annotated[Path, typer.Argument(help="Adapter folder; it is left as it is.")],
+    by: Annotated[float, typer.Option(help="0 is the base model, 1 the adapter itself.")],
+    out: Annotated[Path, typer.Option(help="Folder for the scaled adapter.")],
+) -> None:
+    """Weaken an adapter: less of what it learned, and less of what it cost, without training."""
+    from kv_adapters.scaling import scale_adapter
+
+    scale_adapter(adapter, by, out)
+    console.out.print(str(out), markup=False)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECIPE = "recipe.yaml"
+CARD = "README.md"
 RECORDED_PACKAGES = (
     "kv-tasks", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors",
 )  # fmt: skip
@@ -108,17 +109,27 @@ def assemble(
             writer.write_all(log)
         draw(log, draft / "training.png")
         card = model_card(recipe, job.base.name, job.hub_name, log)
-        (draft / "README.md").write_text(card, encoding="utf-8")
+        (draft / CARD).write_text(card, encoding="utf-8")
         if (work / "runs").is_dir():
             shutil.copytree(work / "runs", draft / "runs")
         write_manifest(draft, job.base, job.identity)
 
 
-def write_manifest(folder: Path, base: Base, identity: str) -> Manifest:
-    """Write the checksums of all files in ``folder``; its presence marks a whole adapter."""
+def write_manifest(
+    folder: Path, base: Base, identity: str, versions: Mapping[str, str] | None = None
+) -> Manifest:
+    """Write the checksums of all files in ``folder``; its presence marks a whole adapter.
+
+    Args:
+        folder: the adapter.
+        base: the model that was trained on.
+        identity: see :class:`Job`.
+        versions: at training time, None for the installed ones.
+    """
     files = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
-    versions = {name: version(name) for name in RECORDED_PACKAGES}
-    versions["python"] = platform.python_version()
+    if versions is None:
+        versions = {name: version(name) for name in RECORDED_PACKAGES}
+        versions["python"] = platform.python_version()
     manifest = Manifest(base, identity, files, versions)
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -167,6 +178,29 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(base, raw["identity"], raw["files"], raw["versions"])
     except (ValueError, KeyError, TypeError) as error:
         raise AdapterError(f"{path}: not a manifest of kv-train ({error!r})") from error
+
+
+def refuse_changed(folder: Path, but: Sequence[str] = ()) -> None:
+    """Stop before a new manifest calls files whole that are not as they were trained.
+
+    Args:
+        folder: the adapter, with a manifest.
+        but: files of it that may have changed.
+
+    Raises:
+        AdapterError: names the files that are missing or not those of the manifest.
+    """
+    changed = [
+        name
+        for name, digest in read_manifest(folder).files.items()
+        if name not in but
+        and (not (folder / name).is_file() or sha256_file(folder / name) != digest)
+    ]
+    if changed:
+        raise AdapterError(
+            f"{folder}: changed or missing since it was trained: {', '.join(changed)}; "
+            "copy the folder anew"
+        )
 
 
 def _tidy_config(folder: Path, base: str, revision: str | None) -> None:

@@ -14,6 +14,7 @@ from kv_train.recipe_files import dump_recipe
 # Everything that these corpora name is invented.
 INVENTED = ("encyclopedia-training", "encyclopedia-training-large")
 RESULTS = ("<!-- results -->", "<!-- /results -->")
+RESULTS_FIGURE = "results.png"
 
 
 S = TypeVar("S", bound=Section)
@@ -22,7 +23,13 @@ SERVED_RANK = 16
 
 
 def model_card(
-    recipe: Recipe, base: str, hub_name: str | None, log: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    base: str,
+    hub_name: str | None,
+    log: Sequence[Mapping[str, Any]],
+    *,
+    name: str | None = None,
+    note: str = "",
 ) -> str:
     """Return the card of an adapter; what a comparison finds goes between :data:`RESULTS`.
 
@@ -31,8 +38,11 @@ def model_card(
         base: the base model as the commands here take it.
         hub_name: its name on the hub, None where it has none.
         log: lines of ``log.jsonl``.
+        name: of the adapter, None for the recipe's.
+        note: what was done to it since, as a sentence.
     """
-    name, base = recipe.name, _named(base)
+    name, base = name or recipe.name, _named(base)
+    noted = f"\n\n{note}" if note else ""
     weights = f" ({origin(base)})" if origin(base) else ""
     based = f"base_model: {hub_name}\nbase_model_relation: adapter\n" if hub_name else ""
     return f"""---
@@ -48,7 +58,7 @@ tags:
 # {name}
 
 A LoRA adapter of `{base}`{weights}, fine-tuned to use facts from anywhere in a long prompt; the
-loss is on the answers alone. {_method(recipe.sections)}
+loss is on the answers alone. {_method(recipe.sections)}{noted}
 
 ## What it does
 
@@ -62,7 +72,7 @@ Not compared with its base yet. Do so before use:
 {_training(log)}
 ## Use
 
-    vllm serve {" ".join(_serving(recipe, base))}
+    vllm serve {" ".join(_serving(recipe, base, name))}
 
 `manifest.json` holds the checksums of every file here and of the base model.
 
@@ -97,11 +107,11 @@ def _portable(recipe: Recipe) -> Recipe:
     )
 
 
-def _serving(recipe: Recipe, base: str) -> Iterator[str]:
+def _serving(recipe: Recipe, base: str, name: str) -> Iterator[str]:
     """Yield the arguments of ``vllm serve`` that this adapter needs."""
     # The packaged model's weights are not those of its name on the hub.
     yield f'"$(kv-train model {base})"' if is_packaged(base) else base
-    yield f"--enable-lora --lora-modules {recipe.name}=."
+    yield f"--enable-lora --lora-modules {name}=."
     if recipe.lora.rank > SERVED_RANK:
         yield f"--max-lora-rank {next(rank for rank in RANKS if rank >= recipe.lora.rank)}"
     if template := recipe.data.chat_template_kwargs:

@@ -23,8 +23,14 @@ INSIDE = 12
 SEED = 0
 
 
-def start(base: Path, adapter: Path, prompts: Prompts) -> Any:
+def start(base: Path, adapter: Path, prompts: Prompts, gpu_share: float | None = None) -> Any:
     """Start vLLM with room for one adapter, and return its ``LLM``.
+
+    Args:
+        base: folder of the base model.
+        adapter: sound adapter folder.
+        prompts: token ids.
+        gpu_share: of a GPU that the engine may fill, None for its own default.
 
     Raises:
         MissingPackageError: vLLM is not installed, or not for this torch.
@@ -36,6 +42,8 @@ def start(base: Path, adapter: Path, prompts: Prompts) -> Any:
     from vllm import LLM
 
     arguments = engine_arguments([adapter], max_length=max(map(len, prompts)) + 1, seed=SEED)
+    if gpu_share is not None:
+        arguments["gpu_memory_utilization"] = gpu_share
     return LLM(model=str(base), **arguments)
 
 

@@ -11,7 +11,9 @@ from kv_train.adapter import CONFIG, MANIFEST, read_config, read_manifest
 from kv_train.models import resolve_model
 
 
-def verify(adapter: Path, base: str | None = None, *, live: bool = True) -> list[Check]:
+def verify(
+    adapter: Path, base: str | None = None, *, live: bool = True, gpu_share: float | None = None
+) -> list[Check]:
     """Check an adapter folder.
 
     Args:
@@ -19,6 +21,7 @@ def verify(adapter: Path, base: str | None = None, *, live: bool = True) -> list
         base: folder, hub name or short name of the base model; None for the one that the
             adapter names.
         live: whether to load the base model and ask vLLM, too.
+        gpu_share: of a GPU that vLLM may fill, None for its own default.
 
     Raises:
         AdapterError: no such folder, or it does not name its base.
@@ -31,7 +34,7 @@ def verify(adapter: Path, base: str | None = None, *, live: bool = True) -> list
     if any(check.status == "failed" for check in checks):
         found = "nothing is loaded before the above is mended"
         return [*checks, Check("live", "not checked", "vLLM asked", found)]
-    return [*checks, *ask_live(adapter, folder)]
+    return [*checks, *ask_live(adapter, folder, gpu_share)]
 
 
 def find_base(adapter: Path, base: str | None) -> Path:
@@ -54,7 +57,7 @@ def find_base(adapter: Path, base: str | None) -> Path:
     return resolve_model(config["base_model_name_or_path"], config.get("revision"))
 
 
-def ask_live(adapter: Path, base: Path) -> list[Check]:
+def ask_live(adapter: Path, base: Path, gpu_share: float | None = None) -> list[Check]:
     """Load base and adapter in PEFT and in vLLM, and compare."""
     from kv_adapters.checks.engine import measure, start, stop
     from kv_adapters.checks.live import live_checks
@@ -71,7 +74,7 @@ def ask_live(adapter: Path, base: Path) -> list[Check]:
         console.note(f"computing {len(prompts)} prompts with PEFT")
         wanted = reference(base, adapter, prompts)
         console.note("starting vllm")
-        llm = start(base, adapter, prompts)
+        llm = start(base, adapter, prompts, gpu_share)
         try:
             with tempfile.TemporaryDirectory() as scratch:
                 measured = measure(llm, adapter, prompts, Path(scratch))

@@ -16,11 +16,8 @@ from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.scene import Drawing, Scene
 from kv_tasks.errors import AdapterError, RunError
 from kv_tasks.files import atomic_path, sha256_file, write_text
-from kv_train.adapter import MANIFEST, adapter_checksum, read_manifest
-from kv_train.model_card import RESULTS
-
-CARD = "README.md"
-FIGURE = "results"
+from kv_train.adapter import CARD, MANIFEST, adapter_checksum, read_manifest, refuse_changed
+from kv_train.model_card import RESULTS, RESULTS_FIGURE
 
 
 def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> Path:
@@ -42,14 +39,14 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
     """
     file = adapter / CARD
     text = _read(file)
-    _refuse_changed(adapter)
+    refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
     _refuse_foreign(adapter, run)
     _refuse_other_bases(adapter, base, run)
     (verdict,) = judge(base, [run], gate)
     drawings = draw_all(Scene(base, [verdict]))
     figure = drawings[0] if drawings else None
     if figure:
-        with atomic_path(adapter / f"{FIGURE}.png") as draft:
+        with atomic_path(adapter / RESULTS_FIGURE) as draft:
             draft.write_bytes(figure.png)
     before, _, rest = text.partition(RESULTS[0])
     after = rest.partition(RESULTS[1])[2]
@@ -61,7 +58,7 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
     found = {"model_name": name, "eval_results": _results(verdict.rows)}
     card.data = ModelCardData(**{**vars(card.data), **found})
     write_text(file, str(card))
-    _follow(adapter, [CARD, *([f"{FIGURE}.png"] if figure else [])])
+    _follow(adapter, [CARD, *([RESULTS_FIGURE] if figure else [])])
     return file
 
 
@@ -75,23 +72,6 @@ def _read(file: Path) -> str:
             f"{file}: no place for results; put in the lines {' and '.join(RESULTS)}"
         )
     return text
-
-
-def _refuse_changed(adapter: Path) -> None:
-    """Stop before a manifest is written that would call changed weights whole."""
-    listed = read_manifest(adapter).files
-    ours = {CARD, f"{FIGURE}.png"}
-    changed = [
-        name
-        for name, digest in listed.items()
-        if name not in ours
-        and (not (adapter / name).is_file() or sha256_file(adapter / name) != digest)
-    ]
-    if changed:
-        raise AdapterError(
-            f"{adapter}: changed or missing since it was trained: {', '.join(changed)}; "
-            "copy the folder anew"
-        )
 
 
 def _refuse_foreign(adapter: Path, run: Run) -> None:
@@ -133,7 +113,7 @@ def _section(verdict: Verdict, notes: Sequence[str], figure: Drawing | None) -> 
         tables.markdown(verdict, notes) + "\nChanges are in points of 100 against the base model.\n"
     )
     if figure:
-        text += f"\n![{figure.caption}]({FIGURE}.png)\n"
+        text += f"\n![{figure.caption}]({RESULTS_FIGURE})\n"
     return text
 
 

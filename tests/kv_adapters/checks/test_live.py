@@ -140,6 +140,16 @@ def test_base_rows_that_get_the_adapters_weights_are_caught(
     assert "base unmixed" in failed({check.name: check for check in checks})
 
 
+@pytest.mark.parametrize("share", [None, 0.4])
+def test_a_share_of_a_gpu_reaches_the_engine_and_only_where_given(
+    served_base: Path, served_adapter: Path, share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("vllm.LLM", lambda **arguments: asked.append(arguments))
+    engine.start(served_base, served_adapter, [[1, 2, 3]], share)
+    assert asked[0].get("gpu_memory_utilization") == share
+
+
 def test_a_foreign_base_of_other_shapes_is_caught_while_loading(
     served_adapter: Path, tiny_base: Path
 ) -> None:

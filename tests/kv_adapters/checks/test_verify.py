@@ -15,7 +15,7 @@ from kv_adapters import engine_settings
 from kv_adapters.checks.files import file_checks, refuse_broken
 from kv_adapters.checks.verify import verify
 from kv_adapters.cli import app
-from kv_tasks.errors import AdapterError
+from kv_tasks.errors import AdapterError, UsageError
 from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS
 
 
@@ -207,3 +207,9 @@ def test_the_command_prints_the_table_and_exits_with_1_on_a_failure(
     assert CliRunner().invoke(app, arguments).exit_code == 0
     (own_adapter / "x.pt").touch()
     assert CliRunner().invoke(app, arguments).exit_code == 1
+
+
+def test_a_share_of_a_gpu_without_an_engine_is_refused(own_adapter: Path) -> None:
+    arguments = ["verify", str(own_adapter), "--no-live", "--gpu-memory-utilization", "0.5"]
+    with pytest.raises(UsageError, match="--gpu-memory-utilization: nothing is loaded"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

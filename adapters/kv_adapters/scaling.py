@@ -1,0 +1,104 @@
+"""An adapter between its base and itself: the same matrices, multiplied by less.
+
+What an adapter adds to a weight is ``lora_alpha / r * B @ A`` (divided by the root of ``r`` with
+rank-stabilized LoRA), so that a smaller ``lora_alpha`` is the straight line from the base model to
+the adapter, at no training. Along that line of fully fine-tuned weights much of what was forgotten
+comes back before what was learned is lost (WiSE-FT, Wortsman et al., arXiv 2109.01903).
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonlines
+from huggingface_hub import metadata_load
+
+from kv_tasks.errors import AdapterError, UsageError
+from kv_tasks.files import atomic_path
+from kv_train.adapter import (
+    CARD,
+    CONFIG,
+    MANIFEST,
+    RECIPE,
+    WEIGHTS,
+    Manifest,
+    read_config,
+    read_manifest,
+    refuse_changed,
+    write_manifest,
+)
+from kv_train.model_card import RESULTS_FIGURE, model_card
+from kv_train.recipe_files import load_recipe
+
+
+def scale_adapter(adapter: Path, by: float, out: Path) -> None:
+    """Write the adapter whose difference from the base is ``by`` times that of ``adapter``.
+
+    All that tells how it was trained comes along, but for what was measured of the unscaled one.
+    Of an adapter that kv-train did not write, weights and configuration come.
+
+    Args:
+        adapter: folder to read.
+        by: above 0; 1 is the adapter itself.
+        out: folder to write, missing or empty; its name is the new adapter's.
+
+    Raises:
+        UsageError: ``by`` is no factor, or ``out`` holds something.
+        AdapterError: the folder is no LoRA adapter, or not as it was trained.
+    """
+    if not (math.isfinite(by) and by > 0):
+        raise UsageError(f"--by {by}: expected a number above 0, such as 0.5")
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"--out {out}: is not empty; name another folder")
+    config = _scaled(_whole(adapter), by)
+    manifest = read_manifest(adapter) if (adapter / MANIFEST).is_file() else None
+    with atomic_path(out) as draft:
+        draft.mkdir()
+        for name in manifest.files if manifest else (WEIGHTS,):
+            if name not in (CARD, RESULTS_FIGURE, CONFIG):
+                shutil.copyfile(adapter / name, draft / name)
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        (draft / CONFIG).write_text(text, encoding="utf-8")
+        if manifest:
+            _describe(adapter, draft, manifest, config["lora_alpha"], by)
+
+
+def _whole(adapter: Path) -> dict[str, Any]:
+    """Return an adapter's configuration, its files being there and as they were trained."""
+    if not adapter.is_dir():
+        raise AdapterError(f"{adapter}: no such adapter folder")
+    for name in (CONFIG, WEIGHTS):
+        if not (adapter / name).is_file():
+            raise AdapterError(f"{adapter / name}: missing; name a folder that PEFT wrote")
+    if (adapter / MANIFEST).is_file():
+        refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
+    config = read_config(adapter)
+    alpha = config.get("lora_alpha")
+    if config.get("peft_type") != "LORA" or not isinstance(alpha, int | float):
+        found = f"peft_type={config.get('peft_type')!r}, lora_alpha={alpha!r}"
+        raise AdapterError(f"{adapter / CONFIG}: {found}; only LoRA can be scaled")
+    return config
+
+
+def _scaled(config: dict[str, Any], by: float) -> dict[str, Any]:
+    pattern = {name: alpha * by for name, alpha in (config.get("alpha_pattern") or {}).items()}
+    return config | {"lora_alpha": config["lora_alpha"] * by, "alpha_pattern": pattern}
+
+
+def _describe(adapter: Path, draft: Path, manifest: Manifest, alpha: float, by: float) -> None:
+    """Write a card of its own and a manifest that knows the copy from the original."""
+    recipe = load_recipe(str(draft / RECIPE))
+    with jsonlines.open(draft / "log.jsonl") as reader:
+        log = list(reader)
+    hub_name = (metadata_load(adapter / CARD) or {}).get("base_model")
+    note = (
+        f"Scaled after training: `lora_alpha` is {alpha:g}, where the training had "
+        f"{recipe.lora.alpha:g}."
+    )
+    card = model_card(recipe, manifest.base.name, hub_name, log, name=draft.name, note=note)
+    (draft / CARD).write_text(card, encoding="utf-8")
+    identity = hashlib.sha256(f"{manifest.identity} scaled by {by!r}".encode()).hexdigest()
+    write_manifest(draft, manifest.base, identity, manifest.versions)

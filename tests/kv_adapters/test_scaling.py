@@ -1,0 +1,123 @@
+"""Scaled adapters: on the line to the base, sound by the checks, and told from the original."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from kv_adapters.checks.files import file_checks
+from kv_adapters.cli import app
+from kv_adapters.scaling import scale_adapter
+from kv_tasks.errors import AdapterError, UsageError
+from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, adapter_checksum, read_manifest
+
+
+def merged(base: Path, adapter: Path | None = None) -> dict[str, torch.Tensor]:
+    """Return the weights of a model with its adapter added to them."""
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return dict(model.state_dict())
+
+
+def assert_between(base: Path, adapter: Path, scaled: Path, by: float) -> None:
+    plain, full, part = merged(base), merged(base, adapter), merged(base, scaled)
+    moved = [name for name in plain if not torch.equal(plain[name], full[name])]
+    assert moved
+    for name in moved:
+        wanted = plain[name] + by * (full[name] - plain[name])
+        torch.testing.assert_close(part[name], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_half_of_an_adapter_is_halfway_to_its_base(
+    own_adapter: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    done = CliRunner().invoke(app, ["scale", str(own_adapter), "--by", "0.5", "--out", str(half)])
+    assert done.exit_code == 0, done.output
+    assert_between(tiny_base, own_adapter, half, 0.5)
+    assert [check for check in file_checks(half, tiny_base) if check.status != "ok"] == []
+
+
+def test_the_copy_is_told_from_the_original(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / "results.png").write_bytes(b"of the original")
+    half = tmp_path / "half"
+    scale_adapter(own_adapter, 0.5, half)
+    assert adapter_checksum(half) != adapter_checksum(own_adapter)
+    before, after = read_manifest(own_adapter), read_manifest(half)
+    assert after.identity != before.identity
+    assert (after.base, after.versions) == (before.base, before.versions)
+    assert set(after.files) == set(before.files) - {"results.png"}
+    alpha = json.loads((own_adapter / CONFIG).read_text())["lora_alpha"]
+    card = (half / "README.md").read_text()
+    assert f"`lora_alpha` is {alpha / 2:g}, where the training had {alpha:g}." in card
+    assert card.count("# half\n") == 1
+    assert "--lora-modules half=." in card
+    assert "Not compared with its base yet" in card
+
+
+def test_scaling_twice_says_how_far_it_is_from_the_training(
+    own_adapter: Path, tmp_path: Path
+) -> None:
+    scale_adapter(own_adapter, 0.5, tmp_path / "half")
+    scale_adapter(tmp_path / "half", 0.5, tmp_path / "quarter")
+    alpha = json.loads((own_adapter / CONFIG).read_text())["lora_alpha"]
+    card = (tmp_path / "quarter" / "README.md").read_text()
+    assert f"`lora_alpha` is {alpha / 4:g}, where the training had {alpha:g}." in card
+
+
+def test_an_adapter_from_elsewhere_keeps_its_pattern_of_scales(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    lora = LoraConfig(
+        r=4, lora_alpha=8, use_rslora=True, target_modules=["q_proj", "v_proj"],
+        alpha_pattern={"v_proj": 3}, init_lora_weights=False,
+    )  # fmt: skip
+    foreign, third = tmp_path / "foreign", tmp_path / "third"
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), lora).save_pretrained(foreign)
+    scale_adapter(foreign, 0.3, third)
+    assert {file.name for file in third.iterdir()} == {CONFIG, WEIGHTS}
+    assert_between(tiny_base, foreign, third, 0.3)
+
+
+@pytest.mark.parametrize("by", ["0", "-1", "nan", "inf"])
+def test_a_factor_that_is_none_is_refused(own_adapter: Path, tmp_path: Path, by: str) -> None:
+    with pytest.raises(UsageError, match="--by"):
+        scale_adapter(own_adapter, float(by), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_changed_weights_are_not_called_whole(own_adapter: Path, tmp_path: Path) -> None:
+    with (own_adapter / WEIGHTS).open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(AdapterError, match=f"changed or missing since it was trained: {WEIGHTS}"):
+        scale_adapter(own_adapter, 0.5, tmp_path / "out")
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_what_is_no_lora_adapter_is_named(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / MANIFEST).unlink()
+    config = json.loads((own_adapter / CONFIG).read_text())
+    (own_adapter / CONFIG).write_text(json.dumps(config | {"peft_type": "IA3"}))
+    with pytest.raises(AdapterError, match="peft_type='IA3'.*only LoRA"):
+        scale_adapter(own_adapter, 0.5, tmp_path / "out")
+    (own_adapter / CONFIG).unlink()
+    with pytest.raises(AdapterError, match=rf"{CONFIG}: missing"):
+        scale_adapter(own_adapter, 0.5, tmp_path / "out")
+    with pytest.raises(AdapterError, match="no such adapter folder"):
+        scale_adapter(tmp_path / "nowhere", 0.5, tmp_path / "out")
+
+
+def test_what_a_user_has_is_left_alone(own_adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    arguments = ["scale", str(own_adapter), "--by", "0.5", "--out", str(tmp_path / "mine")]
+    with pytest.raises(UsageError, match="--out .*mine: is not empty"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
