@@ -10,6 +10,8 @@ adapter=$out/adapter
 step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 
 step "1/6 check: what the recipe trains on, what it will cost here"
+# Fetched first: without the model's tokenizer and shapes there is little to check.
+kv-train model "$base"
 kv-train check smollm2-135m-multi-subkey
 
 step "2/6 train: a LoRA adapter, loss on the answers only"

@@ -215,7 +215,9 @@ def scale(
 ) -> None:
     """Weaken an adapter: less of what it learned, and less of what it cost, without training."""
     from kv_adapters.scaling import scale_adapter
+    from kv_tasks.files import check_out
 
+    check_out(out, folder=True)
     scale_adapter(adapter, by, out)
     console.out.print(str(out), markup=False)
 

@@ -16,6 +16,7 @@ from typing import Any
 import jsonlines
 from huggingface_hub import metadata_load
 
+from kv_adapters.checks.files import refuse_unserved
 from kv_tasks.errors import AdapterError, UsageError
 from kv_tasks.files import atomic_path
 from kv_train.adapter import (
@@ -47,7 +48,7 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
 
     Raises:
         UsageError: ``by`` is no factor, or ``out`` holds something.
-        AdapterError: the folder is no LoRA adapter, or not as it was trained.
+        AdapterError: the folder is no plain LoRA adapter, or not as it was trained.
     """
     if not (math.isfinite(by) and by > 0):
         raise UsageError(f"--by {by}: expected a number above 0, such as 0.5")
@@ -75,11 +76,12 @@ def _whole(adapter: Path) -> dict[str, Any]:
             raise AdapterError(f"{adapter / name}: missing; name a folder that PEFT wrote")
     if (adapter / MANIFEST).is_file():
         refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
+    # Magnitudes, biases and whole modules would keep their full strength.
+    refuse_unserved(adapter)
     config = read_config(adapter)
-    alpha = config.get("lora_alpha")
-    if config.get("peft_type") != "LORA" or not isinstance(alpha, int | float):
-        found = f"peft_type={config.get('peft_type')!r}, lora_alpha={alpha!r}"
-        raise AdapterError(f"{adapter / CONFIG}: {found}; only LoRA can be scaled")
+    if not isinstance(config.get("lora_alpha"), int | float):
+        found = f"lora_alpha {config.get('lora_alpha')!r}"
+        raise AdapterError(f"{adapter / CONFIG}: {found}, expected a number; copy the folder anew")
     return config
 
 
@@ -90,8 +92,8 @@ def _scaled(config: dict[str, Any], by: float) -> dict[str, Any]:
 
 def _describe(adapter: Path, draft: Path, manifest: Manifest, alpha: float, by: float) -> None:
     """Write a card of its own and a manifest that knows the copy from the original."""
-    recipe = load_recipe(str(draft / RECIPE))
-    with jsonlines.open(draft / "log.jsonl") as reader:
+    recipe = load_recipe(str(adapter / RECIPE))
+    with jsonlines.open(adapter / "log.jsonl") as reader:
         log = list(reader)
     hub_name = (metadata_load(adapter / CARD) or {}).get("base_model")
     note = (

@@ -101,11 +101,24 @@ def test_changed_weights_are_not_called_whole(own_adapter: Path, tmp_path: Path)
     assert list(tmp_path.glob("*out*")) == []
 
 
-def test_what_is_no_lora_adapter_is_named(own_adapter: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value"), [("peft_type", "IA3"), ("use_dora", True), ("modules_to_save", ["norm"])]
+)
+def test_what_a_smaller_alpha_would_not_scale_is_refused(
+    own_adapter: Path, tmp_path: Path, option: str, value: object
+) -> None:
     (own_adapter / MANIFEST).unlink()
     config = json.loads((own_adapter / CONFIG).read_text())
-    (own_adapter / CONFIG).write_text(json.dumps(config | {"peft_type": "IA3"}))
-    with pytest.raises(AdapterError, match="peft_type='IA3'.*only LoRA"):
+    (own_adapter / CONFIG).write_text(json.dumps(config | {option: value}))
+    with pytest.raises(AdapterError, match=f"expected plain LoRA.*{option}="):
+        scale_adapter(own_adapter, 0.5, tmp_path / "out")
+
+
+def test_a_folder_without_an_adapter_is_named(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / MANIFEST).unlink()
+    config = json.loads((own_adapter / CONFIG).read_text())
+    (own_adapter / CONFIG).write_text(json.dumps(config | {"lora_alpha": None}))
+    with pytest.raises(AdapterError, match="lora_alpha None, expected a number"):
         scale_adapter(own_adapter, 0.5, tmp_path / "out")
     (own_adapter / CONFIG).unlink()
     with pytest.raises(AdapterError, match=rf"{CONFIG}: missing"):

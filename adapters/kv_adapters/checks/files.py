@@ -7,7 +7,7 @@ and shape here. Only files are read: no model is loaded, no pickle is opened.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,16 @@ def file_checks(adapter: Path, base: Path) -> list[Check]:
 
 def refuse_broken(adapter: Path, base: Path) -> None:
     """Raise AdapterError naming the first failed check, so that nothing broken is evaluated."""
-    for check in file_checks(adapter, base):
+    _refuse_failed(adapter, file_checks(adapter, base))
+
+
+def refuse_unserved(adapter: Path) -> None:
+    """Raise AdapterError where the configuration asks for more than plain LoRA."""
+    _refuse_failed(adapter, _options(adapter, adapter))
+
+
+def _refuse_failed(adapter: Path, checks: Iterable[Check]) -> None:
+    for check in checks:
         if check.status == "failed":
             raise AdapterError(
                 f"{adapter}: {check.name}: expected {check.expected}, found {check.found}; "
