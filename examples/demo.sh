@@ -11,7 +11,7 @@ step() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
 
 step "1/6 check: what the recipe trains on, what it will cost here"
 # Fetched first: without the model's tokenizer and shapes there is little to check.
-kv-train model "$base"
+kv-train model "$base" >/dev/null
 kv-train check smollm2-135m-multi-subkey
 
 step "2/6 train: a LoRA adapter, loss on the answers only"

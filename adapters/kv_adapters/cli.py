@@ -12,10 +12,6 @@ from kv_adapters.reports.commands import card_command, report_command
 from kv_tasks import console
 from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE, UsageError
 
-app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
-app.command("compare")(compare_command)
-app.command("report")(report_command)
-app.command("card")(card_command)
 GpuShare = Annotated[
     float | None,
     typer.Option(
@@ -24,6 +20,11 @@ GpuShare = Annotated[
         help="Share of a GPU that vllm may fill; less where others use it. [default: vLLM's]",
     ),
 ]
+
+app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
+app.command("compare")(compare_command)
+app.command("report")(report_command)
+app.command("card")(card_command)
 
 
 @app.command()
@@ -210,7 +211,9 @@ def serve(
 @app.command()
 def scale(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder; it is left as it is.")],
-    by: Annotated[float, typer.Option(help="0 is the base model, 1 the adapter itself.")],
+    by: Annotated[
+        float, typer.Option(help="Above 0: near 0 is the base model, 1 the adapter itself.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the scaled adapter.")],
 ) -> None:
     """Weaken an adapter: less of what it learned, and less of what it cost, without training."""

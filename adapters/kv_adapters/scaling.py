@@ -38,12 +38,12 @@ from kv_train.recipe_files import load_recipe
 def scale_adapter(adapter: Path, by: float, out: Path) -> None:
     """Write the adapter whose difference from the base is ``by`` times that of ``adapter``.
 
-    All that tells how it was trained comes along, but for what was measured of the unscaled one.
-    Of an adapter that kv-train did not write, weights and configuration come.
+    What tells how it was trained comes along, tensorboard's files and comparisons of the unscaled
+    adapter do not. Of an adapter that kv-train did not write, weights and configuration come.
 
     Args:
         adapter: folder to read.
-        by: above 0; 1 is the adapter itself.
+        by: above 0; 1 is the adapter itself, more makes it stronger.
         out: folder to write, missing or empty; its name is the new adapter's.
 
     Raises:
@@ -54,11 +54,12 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
         raise UsageError(f"--by {by}: expected a number above 0, such as 0.5")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"--out {out}: is not empty; name another folder")
-    config = _scaled(_whole(adapter), by)
+    _refuse_unfit(adapter)
+    config = _scaled(adapter, by)
     manifest = read_manifest(adapter) if (adapter / MANIFEST).is_file() else None
     with atomic_path(out) as draft:
         draft.mkdir()
-        for name in manifest.files if manifest else (WEIGHTS,):
+        for name in {WEIGHTS, *(manifest.files if manifest else ())}:
             if name not in (CARD, RESULTS_FIGURE, CONFIG):
                 shutil.copyfile(adapter / name, draft / name)
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
@@ -67,27 +68,38 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
             _describe(adapter, draft, manifest, config["lora_alpha"], by)
 
 
-def _whole(adapter: Path) -> dict[str, Any]:
-    """Return an adapter's configuration, its files being there and as they were trained."""
+def _refuse_unfit(adapter: Path) -> None:
+    """Stop where files are missing or changed, or hold what a smaller alpha would not scale."""
     if not adapter.is_dir():
-        raise AdapterError(f"{adapter}: no such adapter folder")
+        raise AdapterError(f"{adapter}: no such adapter folder; name one that kv-train wrote")
     for name in (CONFIG, WEIGHTS):
         if not (adapter / name).is_file():
-            raise AdapterError(f"{adapter / name}: missing; name a folder that PEFT wrote")
+            raise AdapterError(
+                f"{adapter / name}: missing; name a folder that PEFT wrote, with safetensors"
+            )
     if (adapter / MANIFEST).is_file():
         refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
-    # Magnitudes, biases and whole modules would keep their full strength.
     refuse_unserved(adapter)
+
+
+def _scaled(adapter: Path, by: float) -> dict[str, Any]:
+    """Return the configuration with each of its alphas multiplied."""
+
+    def times(key: str, alpha: Any) -> float:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+            raise AdapterError(f"{adapter / CONFIG}: {key} is {alpha!r}; write a number there")
+        if not math.isfinite(alpha * by):
+            raise UsageError(f"--by {by}: makes {key} infinite; name a smaller number")
+        return alpha * by
+
     config = read_config(adapter)
-    if not isinstance(config.get("lora_alpha"), int | float):
-        found = f"lora_alpha {config.get('lora_alpha')!r}"
-        raise AdapterError(f"{adapter / CONFIG}: {found}, expected a number; copy the folder anew")
-    return config
-
-
-def _scaled(config: dict[str, Any], by: float) -> dict[str, Any]:
-    pattern = {name: alpha * by for name, alpha in (config.get("alpha_pattern") or {}).items()}
-    return config | {"lora_alpha": config["lora_alpha"] * by, "alpha_pattern": pattern}
+    pattern = config.get("alpha_pattern") or {}
+    return config | {
+        "lora_alpha": times("lora_alpha", config.get("lora_alpha")),
+        "alpha_pattern": {
+            name: times(f"alpha_pattern[{name}]", alpha) for name, alpha in pattern.items()
+        },
+    }
 
 
 def _describe(adapter: Path, draft: Path, manifest: Manifest, alpha: float, by: float) -> None:
@@ -95,12 +107,20 @@ def _describe(adapter: Path, draft: Path, manifest: Manifest, alpha: float, by: 
     recipe = load_recipe(str(adapter / RECIPE))
     with jsonlines.open(adapter / "log.jsonl") as reader:
         log = list(reader)
-    hub_name = (metadata_load(adapter / CARD) or {}).get("base_model")
+    told = metadata_load(adapter / CARD) if (adapter / CARD).is_file() else None
+    hub_name = (told or {}).get("base_model")
     note = (
         f"Scaled after training: `lora_alpha` is {alpha:g}, where the training had "
-        f"{recipe.lora.alpha:g}."
+        f"{recipe.lora.alpha:g}. What is said of the training below is of before that."
     )
-    card = model_card(recipe, manifest.base.name, hub_name, log, name=draft.name, note=note)
+    card = model_card(
+        recipe,
+        manifest.base.name,
+        hub_name if isinstance(hub_name, str) else None,
+        log,
+        name=draft.name,
+        note=note,
+    )
     (draft / CARD).write_text(card, encoding="utf-8")
     identity = hashlib.sha256(f"{manifest.identity} scaled by {by!r}".encode()).hexdigest()
     write_manifest(draft, manifest.base, identity, manifest.versions)

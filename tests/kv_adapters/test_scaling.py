@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from kv_adapters.checks.files import file_checks
 from kv_adapters.cli import app
 from kv_adapters.scaling import scale_adapter
 from kv_tasks.errors import AdapterError, UsageError
+from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, adapter_checksum, read_manifest
 
 
@@ -86,7 +88,7 @@ def test_an_adapter_from_elsewhere_keeps_its_pattern_of_scales(
     assert_between(tiny_base, foreign, third, 0.3)
 
 
-@pytest.mark.parametrize("by", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("by", ["0", "-1", "nan", "inf", "1e308"])
 def test_a_factor_that_is_none_is_refused(own_adapter: Path, tmp_path: Path, by: str) -> None:
     with pytest.raises(UsageError, match="--by"):
         scale_adapter(own_adapter, float(by), tmp_path / "out")
@@ -114,12 +116,54 @@ def test_what_a_smaller_alpha_would_not_scale_is_refused(
         scale_adapter(own_adapter, 0.5, tmp_path / "out")
 
 
-def test_a_folder_without_an_adapter_is_named(own_adapter: Path, tmp_path: Path) -> None:
+def test_whole_tensors_beside_the_matrices_are_refused(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / MANIFEST).unlink()
+    tensors = load_file(own_adapter / WEIGHTS)
+    save_file(tensors | {"base_model.model.score.weight": torch.ones(2)}, own_adapter / WEIGHTS)
+    with pytest.raises(AdapterError, match="LoRA matrices alone, found 1 other tensors.*score"):
+        scale_adapter(own_adapter, 0.5, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lora_alpha": True}, "lora_alpha is True; write a number"),
+        ({"alpha_pattern": {"q_proj": "8"}}, r"alpha_pattern\[q_proj\] is '8'"),
+        ({"r": None}, "expected readable"),
+    ],
+)
+def test_a_config_that_cannot_be_scaled_is_named(
+    own_adapter: Path, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
     (own_adapter / MANIFEST).unlink()
     config = json.loads((own_adapter / CONFIG).read_text())
-    (own_adapter / CONFIG).write_text(json.dumps(config | {"lora_alpha": None}))
-    with pytest.raises(AdapterError, match="lora_alpha None, expected a number"):
+    (own_adapter / CONFIG).write_text(json.dumps(config | change))
+    with pytest.raises(AdapterError, match=said):
         scale_adapter(own_adapter, 0.5, tmp_path / "out")
+    assert list(tmp_path.glob("*out*")) == []
+
+
+def test_a_manifest_cannot_name_files_elsewhere(own_adapter: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("keep")
+    manifest = json.loads((own_adapter / MANIFEST).read_text())
+    manifest["files"]["../victim.txt"] = sha256_file(victim)
+    (own_adapter / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(AdapterError, match=r"lists '\.\./victim\.txt', which is not in its folder"):
+        scale_adapter(own_adapter, 0.5, tmp_path / "sub" / "out")
+    assert not (tmp_path / "sub").exists()
+
+
+def test_a_card_that_its_owner_took_away_is_written_anew(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / "README.md").unlink()
+    scale_adapter(own_adapter, 0.5, tmp_path / "my half")
+    card = (tmp_path / "my half" / "README.md").read_text()
+    assert "--lora-modules 'my half=.'" in card
+    assert "compare results/base 'results/my half'" in card
+
+
+def test_a_folder_without_an_adapter_is_named(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / MANIFEST).unlink()
     (own_adapter / CONFIG).unlink()
     with pytest.raises(AdapterError, match=rf"{CONFIG}: missing"):
         scale_adapter(own_adapter, 0.5, tmp_path / "out")

@@ -175,9 +175,14 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         base = Base(**raw["base"])
-        return Manifest(base, raw["identity"], raw["files"], raw["versions"])
+        manifest = Manifest(base, raw["identity"], dict(raw["files"]), raw["versions"])
     except (ValueError, KeyError, TypeError) as error:
         raise AdapterError(f"{path}: not a manifest of kv-train ({error!r})") from error
+    for name in manifest.files:
+        # Names are copied by: none may lead out of the folder.
+        if Path(name).name != name:
+            raise AdapterError(f"{path}: lists {name!r}, which is not in its folder; do not use it")
+    return manifest
 
 
 def refuse_changed(folder: Path, but: Sequence[str] = ()) -> None:

@@ -66,7 +66,7 @@ loss is on the answers alone. {_method(recipe.sections)}{noted}
 Not compared with its base yet. Do so before use:
 
     kv-adapters eval --base {base} --adapter . --tasks kv_simple,mdqa_pos_synth --out results
-    kv-adapters compare results/base results/{name}
+    kv-adapters compare results/base {shlex.quote(f"results/{name}")}
 {RESULTS[1]}
 
 {_training(log)}
@@ -111,7 +111,7 @@ def _serving(recipe: Recipe, base: str, name: str) -> Iterator[str]:
     """Yield the arguments of ``vllm serve`` that this adapter needs."""
     # The packaged model's weights are not those of its name on the hub.
     yield f'"$(kv-train model {base})"' if is_packaged(base) else base
-    yield f"--enable-lora --lora-modules {name}=."
+    yield f"--enable-lora --lora-modules {shlex.quote(f'{name}=.')}"
     if recipe.lora.rank > SERVED_RANK:
         yield f"--max-lora-rank {next(rank for rank in RANKS if rank >= recipe.lora.rank)}"
     if template := recipe.data.chat_template_kwargs:

@@ -20,6 +20,7 @@ from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, Base, read_config, read_
 from kv_train.models import base_checksum
 from kv_train.recipe import MAX_RANK
 
+Steps = tuple[Callable[[Path, Path], Iterator[Check]], ...]
 PREFIX = "base_model.model."
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # Options of adapter_config.json that vLLM 0.32 rejects, with the values that it accepts.
@@ -44,20 +45,21 @@ def file_checks(adapter: Path, base: Path) -> list[Check]:
     """
     if not adapter.is_dir():
         raise AdapterError(f"{adapter}: no such adapter folder")
-    steps: tuple[Callable[[Path, Path], Iterator[Check]], ...] = (
-        _files, _options, _targets, _effect, _base,
-    )  # fmt: skip
-    checks: list[Check] = []
+    steps: Steps = (_files, _options, _targets, _effect, _base)
+    return list(_read(adapter, base, steps))
+
+
+def _read(adapter: Path, base: Path, steps: Steps) -> Iterator[Check]:
+    """Yield the checks of each step; of one that cannot read its files, that."""
     for step in steps:
         try:
-            checks += step(adapter, base)
+            yield from list(step(adapter, base))
         except (
             KVError, OSError, ValueError, LookupError, TypeError, SafetensorError, re.error,
         ) as error:  # fmt: skip
             name = step.__name__.removeprefix("_")
             found = str(error) or type(error).__name__
-            checks.append(Check(name, "failed", "readable", found, "copy or train it again"))
-    return checks
+            yield Check(name, "failed", "readable", found, "copy or train it again")
 
 
 def refuse_broken(adapter: Path, base: Path) -> None:
@@ -66,8 +68,8 @@ def refuse_broken(adapter: Path, base: Path) -> None:
 
 
 def refuse_unserved(adapter: Path) -> None:
-    """Raise AdapterError where the configuration asks for more than plain LoRA."""
-    _refuse_failed(adapter, _options(adapter, adapter))
+    """Raise AdapterError where configuration or tensors are of more than plain LoRA."""
+    _refuse_failed(adapter, _read(adapter, adapter, (_options, _matrices)))
 
 
 def _refuse_failed(adapter: Path, checks: Iterable[Check]) -> None:
@@ -123,6 +125,17 @@ def _options(adapter: Path, _: Path) -> Iterator[Check]:
     yield judged(
         "rank", 1 <= rank <= MAX_RANK, f"1 to {MAX_RANK}", str(rank), "train with a lower rank"
     )
+
+
+def _matrices(adapter: Path, _: Path) -> Iterator[Check]:
+    """Look for what no base is needed to see; :func:`_targets` sees more."""
+    halves = (".lora_A.weight", ".lora_B.weight")
+    others = [name for name in tensor_shapes(adapter / WEIGHTS) if not name.endswith(halves)]
+    yield judged(
+        "matrices", not others, "LoRA matrices alone",
+        f"{len(others)} other tensors, such as {others[0]}" if others else "no others",
+        "train without them, or merge the adapter into its base",
+    )  # fmt: skip
 
 
 def _targets(adapter: Path, base: Path) -> Iterator[Check]:
