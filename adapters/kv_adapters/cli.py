@@ -47,7 +47,9 @@ def verify(
 ) -> None:
     """Check that vLLM serves the adapter, that it does something, and that it fits its base."""
     from kv_adapters.checks.table import as_json, print_checks
-    from kv_adapters.checks.verify import verify as run_checks
+
+    with console.requires("train"):
+        from kv_adapters.checks.verify import verify as run_checks
     from kv_tasks.files import check_out, write_text
 
     if json_file:
@@ -115,8 +117,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
-    from kv_adapters.evaluation.evaluate import evaluate as run_units
-    from kv_adapters.evaluation.plan import Request
+    with console.requires("train"):
+        from kv_adapters.evaluation.evaluate import evaluate as run_units
+        from kv_adapters.evaluation.plan import Request
     from kv_adapters.evaluation.table import print_outcomes
     from kv_tasks.files import check_out
 
@@ -189,8 +192,9 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a base model and its adapters by name: vLLM's OpenAI-compatible server."""
-    from kv_adapters.serving.plan import ServeRequest
-    from kv_adapters.serving.serve import serve as run_server
+    with console.requires("train"):
+        from kv_adapters.serving.plan import ServeRequest
+        from kv_adapters.serving.serve import serve as run_server
 
     request = ServeRequest(
         base=base,
@@ -217,7 +221,8 @@ def scale(
     out: Annotated[Path, typer.Option(help="Folder for the scaled adapter.")],
 ) -> None:
     """Weaken an adapter: less of what it learned, and less of what it cost, without training."""
-    from kv_adapters.scaling import scale_adapter
+    with console.requires("train"):
+        from kv_adapters.scaling import scale_adapter
     from kv_tasks.files import check_out
 
     check_out(out, folder=True)

@@ -1,6 +1,8 @@
 """Scaled adapters: on the line to the base, sound by the checks, and told from the original."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 from kv_adapters.checks.files import file_checks
 from kv_adapters.cli import app
 from kv_adapters.scaling import scale_adapter
-from kv_tasks.errors import AdapterError, UsageError
+from kv_tasks.errors import EXIT_ERROR, AdapterError, UsageError
 from kv_tasks.files import sha256_file
 from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, adapter_checksum, read_manifest
 
@@ -178,3 +180,18 @@ def test_what_a_user_has_is_left_alone(own_adapter: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="--out .*mine: is not empty"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["scale", "x", "--by", "0.5", "--out", "o"], ["verify", "x"], ["serve", "--base", "x"]],
+)
+def test_without_safetensors_the_extra_is_named(arguments: list[str]) -> None:
+    code = "import sys; sys.modules['safetensors'] = None; from kv_adapters.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == EXIT_ERROR
+    assert 'safetensors is not installed; run: pip install "kv-tasks[train]"' in " ".join(
+        done.stderr.split()
+    )
