@@ -37,19 +37,24 @@ def atomic_path(target: Path) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
-def check_out(target: Path, *, flag: str = "--out", folder: bool = False) -> None:
+def check_out(
+    target: Path, *, flag: str = "--out", folder: bool = False, new: bool = False
+) -> None:
     """Say before the work is done that its result could not be written.
 
     Args:
         target: what the command writes; nothing is left of the trial.
         flag: that named it, for the message.
         folder: whether that is a folder, which may be there.
+        new: whether the folder appears whole, from drafts beside it, as none can that is worked in.
 
     Raises:
         UsageError: when there is a folder in a file's place, or a file in a folder's, or nothing
             can be written there.
     """
     whole = target.absolute()
+    if new and not target.name:
+        raise UsageError(f"{flag} {target}: is the folder that you are in; name a new one")
     try:
         if not folder and whole.is_dir():
             raise UsageError(f"{flag} {target}: is a folder; name a file")

@@ -225,7 +225,7 @@ def scale(
         from kv_adapters.scaling import scale_adapter
     from kv_tasks.files import check_out
 
-    check_out(out, folder=True)
+    check_out(out, folder=True, new=True)
     scale_adapter(adapter, by, out)
     console.out.print(str(out), markup=False)
 

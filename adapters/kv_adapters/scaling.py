@@ -17,6 +17,7 @@ import jsonlines
 from huggingface_hub import metadata_load
 
 from kv_adapters.checks.files import refuse_unserved
+from kv_tasks import console
 from kv_tasks.errors import AdapterError, UsageError
 from kv_tasks.files import atomic_path
 from kv_train.adapter import (
@@ -26,6 +27,7 @@ from kv_train.adapter import (
     RECIPE,
     WEIGHTS,
     Manifest,
+    changed_files,
     read_config,
     read_manifest,
     refuse_changed,
@@ -44,7 +46,8 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
     Args:
         adapter: folder to read.
         by: above 0; 1 is the adapter itself, more makes it stronger.
-        out: folder to write, missing or empty; its name is the new adapter's.
+        out: folder to write, missing or empty, or with what this call would write; its name is the
+            new adapter's.
 
     Raises:
         UsageError: ``by`` is no factor, or ``out`` holds something.
@@ -52,11 +55,14 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
     """
     if not (math.isfinite(by) and by > 0):
         raise UsageError(f"--by {by}: expected a number above 0, such as 0.5")
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"--out {out}: is not empty; name another folder")
     _refuse_unfit(adapter)
     config = _scaled(adapter, by)
     manifest = read_manifest(adapter) if (adapter / MANIFEST).is_file() else None
+    if out.is_dir() and any(out.iterdir()):
+        if not (manifest and _made_before(out, _identity(manifest, by))):
+            raise UsageError(f"--out {out}: is not empty; name another folder")
+        console.note(f"{out}: made before, reused")
+        return
     with atomic_path(out) as draft:
         draft.mkdir()
         for name in {WEIGHTS, *(manifest.files if manifest else ())}:
@@ -66,6 +72,17 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
         (draft / CONFIG).write_text(text, encoding="utf-8")
         if manifest:
             _describe(adapter, draft, manifest, config["lora_alpha"], by)
+
+
+def _identity(manifest: Manifest, by: float) -> str:
+    return hashlib.sha256(f"{manifest.identity} scaled by {by!r}".encode()).hexdigest()
+
+
+def _made_before(out: Path, identity: str) -> bool:
+    if not (out / MANIFEST).is_file():
+        return False
+    made = read_manifest(out)
+    return made.identity == identity and not changed_files(out, made)
 
 
 def _refuse_unfit(adapter: Path) -> None:
@@ -78,7 +95,7 @@ def _refuse_unfit(adapter: Path) -> None:
                 f"{adapter / name}: missing; name a folder that PEFT wrote, with safetensors"
             )
     if (adapter / MANIFEST).is_file():
-        refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
+        refuse_changed(adapter)
     refuse_unserved(adapter)
 
 
@@ -119,8 +136,8 @@ def _describe(adapter: Path, draft: Path, manifest: Manifest, alpha: float, by: 
         hub_name if isinstance(hub_name, str) else None,
         log,
         name=draft.name,
+        revision=manifest.base.revision,
         note=note,
     )
     (draft / CARD).write_text(card, encoding="utf-8")
-    identity = hashlib.sha256(f"{manifest.identity} scaled by {by!r}".encode()).hexdigest()
-    write_manifest(draft, manifest.base, identity, manifest.versions)
+    write_manifest(draft, manifest.base, _identity(manifest, by), manifest.versions)

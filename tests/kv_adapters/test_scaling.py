@@ -65,6 +65,19 @@ def test_the_copy_is_told_from_the_original(own_adapter: Path, tmp_path: Path) -
     assert "Not compared with its base yet" in card
 
 
+def test_the_same_command_again_reuses_what_it_made(own_adapter: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    scale_adapter(own_adapter, 0.5, half)
+    (half / "README.md").write_text("compared since")
+    scale_adapter(own_adapter, 0.5, half)
+    assert (half / "README.md").read_text() == "compared since"
+    with pytest.raises(UsageError, match="is not empty"):
+        scale_adapter(own_adapter, 0.25, half)
+    (half / WEIGHTS).write_bytes(b"cut")
+    with pytest.raises(UsageError, match="is not empty"):
+        scale_adapter(own_adapter, 0.5, half)
+
+
 def test_scaling_twice_says_how_far_it_is_from_the_training(
     own_adapter: Path, tmp_path: Path
 ) -> None:

@@ -108,7 +108,7 @@ def test_the_command_prints_the_model_alone_and_everything_else_beside_it(
         "Created fine-tuning job",
         "Step 3/3: training loss=0.5",
         "1,234 tokens trained",
-        f"model=ft:{MODEL}:org:kv:ftjob-1 --tasks kv_simple --apply_chat_template",
+        f"kv-adapters eval --backend openai --base {MODEL} --adapter {out} --tasks kv_simple",
     ):
         assert text in done.stderr
 
@@ -153,6 +153,21 @@ def test_a_kill_at_any_moment_costs_no_second_upload_or_job(
     hold.released.set()
     assert start(recipe, out) == f"ft:{MODEL}:org:kv:ftjob-1"
     assert (len(service.files), len(service.jobs)) == (1, 1)
+    assert (service.seen[UPLOAD], service.seen[JOBS]) == (1, 1)
+
+
+def test_two_commands_at_once_pay_for_one_job(
+    service: Service, recipe_file: Path, recipe: Recipe, out: Path
+) -> None:
+    hold = service.hold(JOBS)
+    with subprocess.Popen(command(recipe_file, out, "--yes"), stderr=subprocess.DEVNULL) as process:
+        assert hold.reached.wait(60)
+        with pytest.raises(RunError, match="another process is making it"):
+            start(recipe, out)
+        hold.released.set()
+    assert process.returncode == 0
+    # A job that runs may be followed by any number.
+    assert start(recipe, out) == f"ft:{MODEL}:org:kv:ftjob-1"
     assert (service.seen[UPLOAD], service.seen[JOBS]) == (1, 1)
 
 

@@ -70,31 +70,47 @@ def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
     assert "The data is synthetic and teaches no facts" in card
     assert "<!-- results -->" in card
     log: list[Any] = [{"step": 1, "loss": 1.0}]
-    documents = model_card(made_of(Data(), Data(kind="mdqa")), "b", "ORG/B", log)
+    documents = card_of(made_of(Data(), Data(kind="mdqa")), "b", "ORG/B", log)
     assert documents.startswith("---\nbase_model: ORG/B\nbase_model_relation: adapter\n")
     assert "questions over documents" in documents
-    assert "teaches no facts" not in documents + model_card(made_of(FILE), "b", None, log)
+    assert "teaches no facts" not in documents + card_of(made_of(FILE), "b", None, log)
     invented = Data(kind="mdqa", corpus="encyclopedia-training")
-    assert "teaches no facts" in model_card(made_of(Data(), invented), "b", None, log)
+    assert "teaches no facts" in card_of(made_of(Data(), invented), "b", None, log)
     here = made_of(Data(file=Path("/home/me/own.jsonl")))
-    card = model_card(here.model_copy(update={"model": "/home/me/b"}), "/home/me/b", None, log)
+    card = card_of(here.model_copy(update={"model": "/home/me/b"}), "/home/me/b", None, log)
     assert "/home/me" not in card
     assert "A LoRA adapter of `b`, " in card
-    packaged = model_card(made_of(Data()), "smollm2-135m", None, log)
+    packaged = card_of(made_of(Data()), "smollm2-135m", None, log)
     assert "4-bit weights dequantized" in packaged
     essays = Data(kind="needle", tokens=900, text=Path("essays.txt"))
-    assert "teaches no facts" not in model_card(made_of(essays), "b", None, log)
+    assert "teaches no facts" not in card_of(made_of(essays), "b", None, log)
 
 
 def test_the_card_serves_the_model_that_was_trained_as_it_was_trained() -> None:
     log: list[Any] = [{"step": 1, "loss": 1.0}]
-    usual = model_card(made_of(Data()), "ORG/B", "ORG/B", log)
+    usual = card_of(made_of(Data()), "ORG/B", "ORG/B", log)
     assert "    vllm serve ORG/B --enable-lora --lora-modules x=.\n" in usual
     told = made_of(Data(chat_template_kwargs={"enable_thinking": False}), lora=Lora(rank=24))
-    card = model_card(told, "smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", log)
+    card = card_of(told, "smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", log)
     (line,) = (line for line in card.splitlines() if "vllm serve" in line)
     assert line.startswith('    vllm serve "$(kv-train model smollm2-135m)" --enable-lora')
     assert '--max-lora-rank 32 --default-chat-template-kwargs \'{"enable_thinking"' in line
+    assert "    kv-adapters serve --base smollm2-135m --adapter .\n" in card
+
+
+def test_the_card_names_the_revision_that_was_trained_on() -> None:
+    card = card_of(made_of(Data()), "ORG/B", "ORG/B", [{"step": 1, "loss": 1.0}], revision="abc")
+    assert "    vllm serve ORG/B --revision abc --enable-lora" in card
+    assert card.count('--base "$(kv-train model ORG/B --revision abc)" --adapter .') == 2
+
+
+def test_the_card_compares_where_an_evaluation_of_the_folder_puts_it(tiny_adapter: Path) -> None:
+    card = (tiny_adapter / "README.md").read_text()
+    assert f"    kv-adapters compare results/base results/{tiny_adapter.name}\n" in card
+
+
+def card_of(recipe: Recipe, base: str, hub: str | None, log: list[Any], **told: Any) -> str:
+    return model_card(recipe, base, hub, log, **{"name": "x", **told})
 
 
 def made_of(data: Data, *mix: Data, **sections: Any) -> Recipe:
@@ -127,7 +143,7 @@ def test_held_out_prompts_are_evaluated_before_between_and_after(
 def test_the_same_recipe_gives_the_same_bytes(
     tiny_adapter: Path, tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    again = run(load_recipe(str(tiny_recipe)), tmp_path / "again")
+    again = run(load_recipe(str(tiny_recipe)), tmp_path / "again" / tiny_adapter.name)
     assert read_manifest(again) == read_manifest(tiny_adapter)
 
 
@@ -136,7 +152,7 @@ def test_a_run_killed_at_three_moments_ends_with_the_same_adapter(
 ) -> None:
     """Dropout is on: the random state has to come back, too. One thread adds in one order."""
     overrides = [*LONG, "lora.dropout=0.1", "evaluation.steps=3"]
-    out, straight = tmp_path / "killed", tmp_path / "straight"
+    out, straight = tmp_path / "killed", tmp_path / "straight" / "killed"
     command = [sys.executable, "-m", "kv_train", "run", str(tiny_recipe)]
     command += [argument for override in overrides for argument in ("--set", override)]
     work = out.with_name("killed.partial")
@@ -219,7 +235,7 @@ def test_three_seeds_are_one_command_and_equal_to_three(tiny_recipe: Path, tmp_p
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     alone = load_recipe(str(tiny_recipe), ["name=tiny-seed2", "data.seed=2", "training.seed=2"])
-    straight = run(alone, tmp_path / "straight")
+    straight = run(alone, tmp_path / "alone" / "kv-seed2")
     assert read_manifest(tmp_path / "kv-seed2") == read_manifest(straight)
     assert sha256_file(tmp_path / "kv-seed1" / WEIGHTS) != sha256_file(straight / WEIGHTS)
 

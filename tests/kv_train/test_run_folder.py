@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from kv_tasks.errors import DataError, RunError
+from kv_tasks.errors import DataError, RunError, UsageError
 from kv_tasks.files import sha256_file
 from kv_train.adapter import WEIGHTS, read_manifest
 from kv_train.cli import app
@@ -40,6 +40,13 @@ def test_another_tokenizer_or_template_is_another_training(
         stream.write("\n")
     with pytest.raises(RunError, match="is not the adapter of this recipe"):
         run(recipe, tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [[], ["--seeds", "0,1"]])
+def test_the_folder_that_the_user_is_in_is_refused(tiny_recipe: Path, options: list[str]) -> None:
+    done = CliRunner().invoke(app, ["run", str(tiny_recipe), "--out", ".", *options])
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == "--out .: is the folder that you are in; name a new one"
 
 
 def test_what_is_no_adapter_is_never_deleted(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import yaml
 
 from kv_tasks.errors import AdapterError
 from kv_tasks.files import atomic_path, sha256_file
-from kv_train.model_card import model_card
+from kv_train.model_card import RESULTS_FIGURE, model_card
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 
@@ -108,7 +108,9 @@ def assemble(
         with jsonlines.open(draft / "log.jsonl", "w") as writer:
             writer.write_all(log)
         draw(log, draft / "training.png")
-        card = model_card(recipe, job.base.name, job.hub_name, log)
+        card = model_card(
+            recipe, job.base.name, job.hub_name, log, name=out.name, revision=job.base.revision
+        )
         (draft / CARD).write_text(card, encoding="utf-8")
         if (work / "runs").is_dir():
             shutil.copytree(work / "runs", draft / "runs")
@@ -185,27 +187,33 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def refuse_changed(folder: Path, but: Sequence[str] = ()) -> None:
+def refuse_changed(folder: Path) -> None:
     """Stop before a new manifest calls files whole that are not as they were trained.
 
     Args:
         folder: the adapter, with a manifest.
-        but: files of it that may have changed.
 
     Raises:
         AdapterError: names the files that are missing or not those of the manifest.
     """
-    changed = [
-        name
-        for name, digest in read_manifest(folder).files.items()
-        if name not in but
-        and (not (folder / name).is_file() or sha256_file(folder / name) != digest)
-    ]
-    if changed:
+    if changed := changed_files(folder, read_manifest(folder)):
         raise AdapterError(
             f"{folder}: changed or missing since it was trained: {', '.join(changed)}; "
             "copy the folder anew"
         )
+
+
+def changed_files(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the files that are missing or not those of the manifest.
+
+    The card and its picture may change: they say what an adapter does, and do nothing.
+    """
+    return [
+        name
+        for name, digest in manifest.files.items()
+        if name not in (CARD, RESULTS_FIGURE)
+        and (not (folder / name).is_file() or sha256_file(folder / name) != digest)
+    ]
 
 
 def _tidy_config(folder: Path, base: str, revision: str | None) -> None:

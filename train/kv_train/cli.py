@@ -39,13 +39,14 @@ def run(
     loaded = load_recipe(recipe, set_ or [])
     if loaded.openai is not None:
         raise RecipeError(f"{recipe}: has an 'openai' section; run: kv-train openai {recipe}")
-    planned = for_seeds(loaded, out or loaded.folder, seeds)
-    check_out(planned[0][1], folder=True)
+    folder = out or loaded.folder
+    check_out(folder, folder=True, new=True)
+    planned = for_seeds(loaded, folder, seeds)
     with console.requires("train"):
         from kv_train.run import run as train
 
-    for one, folder in planned:
-        console.out.print(str(train(one, folder, overwrite=overwrite)), markup=False)
+    for one, made in planned:
+        console.out.print(str(train(one, made, overwrite=overwrite)), markup=False)
 
 
 @app.command()
@@ -128,9 +129,11 @@ def openai_job(
     with console.requires("openai"):
         from kv_train.openai_jobs.command import fine_tune
 
+    folder = out or loaded.folder
+    check_out(folder, folder=True, new=True)
     result = fine_tune(
         loaded,
-        out or loaded.folder,
+        folder,
         dry_run=dry_run,
         yes=yes,
         overwrite=overwrite,

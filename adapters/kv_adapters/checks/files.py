@@ -15,8 +15,15 @@ from safetensors import SafetensorError
 
 from kv_adapters.checks.check import Check, judged
 from kv_tasks.errors import AdapterError, KVError
-from kv_tasks.files import sha256_file
-from kv_train.adapter import CONFIG, MANIFEST, WEIGHTS, Base, read_config, read_manifest
+from kv_train.adapter import (
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    changed_files,
+    read_config,
+    read_manifest,
+)
+from kv_train.model_card import typed_base
 from kv_train.models import base_checksum
 from kv_train.recipe import MAX_RANK
 
@@ -95,14 +102,10 @@ def _files(adapter: Path, _: Path) -> Iterator[Check]:
     if not (adapter / MANIFEST).is_file():
         yield Check("checksums", "not checked", MANIFEST, "none: not written by kv-train")
         return
-    listed = read_manifest(adapter).files
-    changed = [
-        name
-        for name, digest in listed.items()
-        if not (adapter / name).is_file() or sha256_file(adapter / name) != digest
-    ]
+    manifest = read_manifest(adapter)
+    changed = changed_files(adapter, manifest)
     yield judged(
-        "checksums", not changed, f"{len(listed)} files as in {MANIFEST}",
+        "checksums", not changed, f"{len(manifest.files)} files as in {MANIFEST}, the card apart",
         f"changed or missing: {', '.join(changed)}" if changed else "all equal",
         "the files are not the ones that were trained: copy the folder anew",
     )  # fmt: skip
@@ -219,15 +222,8 @@ def _base(adapter: Path, base: Path) -> Iterator[Check]:
     trained_on, given = read_manifest(adapter).base, base_checksum(base)
     yield judged(
         "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
-        f"{base} ({given[:12]})", f"give --base {_as_trained(trained_on)}",
+        f"{base} ({given[:12]})", f"give --base {typed_base(trained_on.name, trained_on.revision)}",
     )  # fmt: skip
-
-
-def _as_trained(base: Base) -> str:
-    """Return what to type for the base that an adapter was trained on."""
-    if base.revision is None:
-        return base.name
-    return f'"$(kv-train model {base.name} --revision {base.revision})"'
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:

@@ -28,6 +28,8 @@ def verify(
         ModelError: the base model is not there.
     """
     folder = find_base(adapter, base)
+    # Engines know an adapter by its name, and `.` has none.
+    adapter = adapter.resolve()
     checks = file_checks(adapter, folder)
     if not live:
         return [*checks, Check("live", "not checked", "vLLM asked", "--no-live")]

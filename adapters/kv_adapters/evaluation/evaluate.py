@@ -4,8 +4,10 @@ A task that fails does not lose the others: its outcome says why, and the next u
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
+from kv_adapters.backends import OPTIONS, TRAITS
 from kv_adapters.evaluation.earlier import finished, renew
 from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, Unit, plan
@@ -21,23 +23,7 @@ def evaluate(request: Request) -> list[Outcome]:
         UsageError, ModelError, AdapterError: before anything is loaded.
         RunError: earlier results cannot be read, or a model cannot be loaded.
     """
-    if request.tokenizer and request.backend != "openai":
-        raise UsageError(
-            f"--tokenizer: --backend {request.backend} counts with the base model's; leave it out"
-        )
-    if request.url and request.backend not in ("server", "openai"):
-        raise UsageError(
-            f"--url {request.url}: --backend {request.backend} asks no server; add --backend server"
-        )
-    if request.batch_size and request.backend != "hf":
-        raise UsageError(
-            f"--batch-size {request.batch_size}: --backend {request.backend} makes its own "
-            "batches; leave it out"
-        )
-    if request.gpu_memory_utilization and request.backend != "vllm":
-        raise UsageError(
-            f"--gpu-memory-utilization: --backend {request.backend} reserves none; leave it out"
-        )
+    _refuse_unread(request)
     if request.chat_template_args and request.backend == "openai":
         raise UsageError("--chat-template-args: a chat service calls its template itself")
     if not request.tasks:
@@ -53,6 +39,16 @@ def evaluate(request: Request) -> list[Outcome]:
         Outcome(unit.label, unit.task, "reused", before[unit]) if unit in before else made[unit]
         for unit in units
     ]
+
+
+def _refuse_unread(request: Request) -> None:
+    """Refuse an option that the backend would take without a word and not read."""
+    usual = {field.name: field.default for field in fields(Request)}
+    for option, why in OPTIONS.items():
+        given = getattr(request, option)
+        if given != usual[option] and option not in TRAITS[request.backend].options:
+            flag = f"--{option.replace('_', '-')} {given}"
+            raise UsageError(f"{flag}: --backend {request.backend} {why}")
 
 
 def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from kv_adapters.backends import TRAITS
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.plan import Request
 from kv_adapters.evaluation.worker import Worker
@@ -62,7 +63,7 @@ def starter(models: Models, request: Request) -> Callable[[int], Any]:
     Raises:
         UsageError: the cluster has no room for so many workers.
     """
-    computes = request.backend in ("vllm", "hf")
+    computes = TRAITS[request.backend].packages
     gpus = request.tensor_parallel if computes and ray.cluster_resources().get("GPU") else 0
     if gpus:
         _places("GPU", gpus, request.workers)

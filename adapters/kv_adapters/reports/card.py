@@ -39,7 +39,7 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
     """
     file = adapter / CARD
     text = _read(file)
-    refuse_changed(adapter, but=(CARD, RESULTS_FIGURE))
+    refuse_changed(adapter)
     _refuse_foreign(adapter, run)
     _refuse_other_bases(adapter, base, run)
     (verdict,) = judge(base, [run], gate)

@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from kv_adapters import engine_settings
+from kv_adapters.checks import verify as verifying
+from kv_adapters.checks.check import Check
 from kv_adapters.checks.files import file_checks, refuse_broken
 from kv_adapters.checks.verify import verify
 from kv_adapters.cli import app
@@ -108,6 +110,29 @@ def test_a_wrong_prefix_is_caught(own_adapter: Path, tiny_base: Path) -> None:
 def test_a_tensor_of_another_shape_is_caught(own_adapter: Path, tiny_base: Path) -> None:
     rewrite(own_adapter, lambda w: {k: torch.ones(8, 8) for k in w})
     assert "targets" in failed(own_adapter, tiny_base)
+
+
+def test_a_card_may_be_edited(own_adapter: Path, tiny_base: Path) -> None:
+    with (own_adapter / "README.md").open("a") as card:
+        card.write("\nLicence: MIT\n")
+    (own_adapter / "results.png").write_bytes(b"drawn anew")
+    assert failed(own_adapter, tiny_base) == {}
+
+
+def test_an_adapter_is_verified_from_within_its_folder(
+    own_adapter: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def ask(adapter: Path, *_: object) -> list[Check]:
+        asked.append(adapter)
+        return []
+
+    monkeypatch.chdir(own_adapter)
+    monkeypatch.setattr(verifying, "ask_live", ask)
+    verify(Path(), str(tiny_base))
+    # An engine is given a copy under the adapter's name, and knows it by that.
+    assert [adapter.name for adapter in asked] == [own_adapter.name]
 
 
 def test_changed_weights_are_caught_by_their_checksum(own_adapter: Path, tiny_base: Path) -> None:

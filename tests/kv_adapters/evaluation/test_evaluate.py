@@ -332,8 +332,10 @@ def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_pa
         evaluate(request_(tiny_base, tmp_path, url="http://x"))
     with pytest.raises(UsageError, match="--batch-size 4: --backend vllm makes its own batches"):
         evaluate(request_(tiny_base, tmp_path, backend="vllm", batch_size=4))
-    with pytest.raises(UsageError, match="--gpu-memory-utilization: --backend hf reserves none"):
+    with pytest.raises(UsageError, match="--gpu-memory-utilization 0.5: --backend hf reserves"):
         evaluate(request_(tiny_base, tmp_path, gpu_memory_utilization=0.5))
+    with pytest.raises(UsageError, match="--tensor-parallel 2: --backend hf shares no model"):
+        evaluate(request_(tiny_base, tmp_path, tensor_parallel=2))
     with pytest.raises(UsageError, match="--chat-template-args: a chat service"):
         evaluate(request_(tiny_base, tmp_path, backend="openai", chat_template_args={"a": 1}))
     asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]

@@ -3,13 +3,15 @@
 The folder gets ``train.jsonl``, ``recipe.yaml`` and, once something is sent, ``job.json``.
 """
 
+import shlex
 import sys
 from pathlib import Path
 
 from kv_tasks import console
 from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import write_text
-from kv_train.openai_jobs.job import carry_out
+from kv_train.alone import alone
+from kv_train.openai_jobs.job import follow, start
 from kv_train.openai_jobs.record import Record, check, claim, identity
 from kv_train.openai_jobs.rows import TrainingFile, training_file
 from kv_train.openai_jobs.service import connect
@@ -52,23 +54,29 @@ def fine_tune(
         tokens=made.total,
         counted_by=made.counter.rule,
     )
-    record = claim(out, fresh, overwrite=overwrite)
-    write_text(out / FILE, made.text)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
-    if not made.counter.exact:
-        console.warn(f"tiktoken cannot load an encoding of {recipe.model}; tokens are estimated")
-    for name, value in _summary(recipe, made).items():
-        console.err.print(f"{name:<11}{value}", markup=False)
-    if dry_run:
-        console.note("dry run: nothing was sent")
-        return str(out / FILE)
-    check(out, record)
-    if record.status != "succeeded":
+    # Two commands that look for a job at once would both find none, and pay for one each.
+    with alone(out):
+        record = claim(out, fresh, overwrite=overwrite)
+        write_text(out / FILE, made.text)
+        write_text(out / "recipe.yaml", dump_recipe(recipe))
+        if not made.counter.exact:
+            console.warn(
+                f"tiktoken cannot load an encoding of {recipe.model}; tokens are estimated"
+            )
+        for name, value in _summary(recipe, made).items():
+            console.err.print(f"{name:<11}{value}", markup=False)
+        if dry_run:
+            console.note("dry run: nothing was sent")
+            return str(out / FILE)
+        check(out, record)
+        if record.status == "succeeded":
+            return _finished(record, recipe.model, out)
         client = connect(out / FILE)
         if record.job_id is None and not yes:
             _confirm(recipe, made, str(client.base_url.host), out / FILE)
-        record = carry_out(client, recipe, out / FILE, record, interval=interval)
-    return _finished(record)
+        record = start(client, recipe, out / FILE, record, interval=interval)
+    record = follow(client, out, record, interval=interval)
+    return _finished(record, recipe.model, out)
 
 
 def _refuse_others(out: Path) -> None:
@@ -112,11 +120,11 @@ def _confirm(recipe: Recipe, made: TrainingFile, host: str, file: Path) -> None:
         raise UsageError(f"not confirmed: nothing was sent; {file} is kept")
 
 
-def _finished(record: Record) -> str:
+def _finished(record: Record, base: str, out: Path) -> str:
     name = str(record.fine_tuned_model)
     console.note(f"{record.job_id} succeeded: {record.trained_tokens or 0:,} tokens trained")
     console.note(
-        "evaluate it with: lm_eval --model openai-chat-completions --model_args "
-        f"model={name} --tasks kv_simple --apply_chat_template"
+        f"evaluate it with: kv-adapters eval --backend openai --base {base} "
+        f"--adapter {shlex.quote(str(out))} --tasks kv_simple --out results"
     )
     return name

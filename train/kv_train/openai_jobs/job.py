@@ -27,20 +27,22 @@ MARK = "kv_train"
 _PATIENCE = 90
 
 
-def carry_out(
+def start(
     client: openai.OpenAI, recipe: Recipe, file: Path, record: Record, *, interval: float
 ) -> Record:
-    """Upload, create and follow, each unless it is done, and return the finished record.
+    """Upload and create, each unless it is done, and return the record of the job.
+
+    One process at a time may do so for a folder.
 
     Args:
         client: of the service.
         recipe: with an ``openai`` section.
         file: the training file; the record lies beside it.
         record: what is done so far.
-        interval: seconds from one look at the job to the next.
+        interval: seconds from one attempt to the next.
 
     Raises:
-        ServiceError: the service refuses, is out of reach, or the job fails.
+        ServiceError: the service refuses or is out of reach.
     """
     if record.file_id is None:
         uploaded = _upload(client, file, record, interval)
@@ -49,15 +51,30 @@ def carry_out(
         _await_file(client, record, interval)
         job = _create(client, recipe, record, interval)
         record = save(file.parent, record.with_job(job))
+    return record
+
+
+def follow(client: openai.OpenAI, folder: Path, record: Record, *, interval: float) -> Record:
+    """Wait for the job to end, and return the finished record.
+
+    Args:
+        client: of the service.
+        folder: that the record lies in.
+        record: of a job.
+        interval: seconds from one look at the job to the next.
+
+    Raises:
+        ServiceError: the service is out of reach, or the job fails.
+    """
     try:
         for job in _looks(client, record, interval):
             if job.status != record.status:
                 console.note(f"{job.id}: {job.status}")
-            record = save(file.parent, record.with_job(job))
+            record = save(folder, record.with_job(job))
     except KeyboardInterrupt:
         console.note(f"{record.job_id} goes on at the provider; the same command follows it again")
         raise
-    check(file.parent, record)
+    check(folder, record)
     return record
 
 
