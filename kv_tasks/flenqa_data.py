@@ -13,7 +13,8 @@ import jsonlines
 from kv_tasks.datafiles import FLENQA, published, remedy
 from kv_tasks.errors import DataError
 
-MEMBER = "FLenQA.jsonl"
+# In the user's folder, in place of the zip file that holds it.
+PLAIN = "flenqa/FLenQA.jsonl"
 DEPTHS: dict[str, float | None] = {"first": 0.0, "middle": 0.5, "last": 1.0, "random": None}
 # The published names of the three sets, and those of their metrics.
 SETS = {"MonoRel": "monorel", "PIR": "pir", "Simplified RuleTaker": "ruletaker"}
@@ -26,7 +27,7 @@ def rows() -> Iterator[dict[str, Any]]:
         DataError: when neither can be had, or naming the line that is not of the form.
     """
     chosen = os.environ.get("KV_TASKS_DATA")
-    plain = Path(chosen) / Path(FLENQA).with_name(MEMBER) if chosen else None
+    plain = Path(chosen) / PLAIN if chosen else None
     path = plain if plain and plain.is_file() else published(FLENQA)
     try:
         content = path.read_bytes() if path == plain else _unzipped(path)

@@ -147,7 +147,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
             self._skipped[kept[-1].doc_id] += waiting
             return
         ways = (
-            "run fewer processes: in this one nothing else is left"
+            "leave the task out: none fits, of those that this process has"
             if model.too_long == "skip"
             else 'leave such documents out with --metadata \'{"too_long": "skip"}\' '
             "(kv-adapters eval: --too-long skip)"

@@ -235,7 +235,7 @@ def test_documents_left_out_on_several_ranks_are_counted_once_each(
 
 def test_a_process_in_which_nothing_fits_says_so(load: Loader, tiny_folder: Path) -> None:
     model = {"tokenizer": str(tiny_folder), "max_length": 12, "too_long": "skip"}
-    with pytest.raises(PromptTooLongError, match="run fewer processes"):
+    with pytest.raises(PromptTooLongError, match="none fits, of those that this process has"):
         run(load(**model), Unasked())
 
 

@@ -20,6 +20,8 @@ from kv_train.recipe_files import load_recipe
 from kv_train.run import run
 from kv_train.tokens import encode
 
+from .test_tokens import THINKING
+
 SMALL = {
     "vocab_size": 400,
     "hidden_size": 32,
@@ -235,6 +237,22 @@ def test_templates_that_cannot_be_trained_on_are_named(
     assert any(fault in line for line in found(report, "error").values())
     assert report.lengths is None
     assert report.plan is not None
+
+
+def test_thoughts_that_a_template_puts_before_every_answer_are_warned_of(
+    tiny_recipe: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.chat_template = THINKING
+    tokenizer.save_pretrained(tmp_path / "thinks")
+    thinks = checked(tiny_recipe, tokenizer=tmp_path / "thinks")
+    told = found(thinks, "warning")["data.chat_template_kwargs"]
+    assert "begins every answer with '<think>" in told
+    assert "switch them off" in told
+    off = "data.chat_template_kwargs={enable_thinking: false}"
+    quiet = checked(tiny_recipe, off, tokenizer=tmp_path / "thinks")
+    assert "data.chat_template_kwargs" not in found(quiet, "warning")
+    assert "data.chat_template_kwargs" not in found(checked(tiny_recipe), "warning")
 
 
 def test_targets_that_the_architecture_does_not_have_are_named(

@@ -48,6 +48,11 @@ def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: P
         ("lora: {rank: 1024}", r"lora.rank: .*512 \(found 1024\)"),
         ("mix: [{}, {smaples: 8}]", "unknown key 'mix.1.smaples'; did you mean 'samples'"),
         ("mix: [{chat_template_kwargs: {a: 1}}]", "chat_template_kwargs are said once, in data"),
+        ("training: {seed: -1}", r"training.seed: .*greater than or equal to 0 \(found -1\)"),
+        (
+            "data: {chat_template_kwargs: {add_generation_prompt: true}}",
+            "data.chat_template_kwargs: .*add_generation_prompt is decided by the training",
+        ),
         ("data: {kind: mdqa, documents: 2, questions_per_context: 5}", "5 exceeds documents 2"),
     ],
 )

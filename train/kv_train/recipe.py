@@ -7,7 +7,7 @@ Each class is a section of the file. Unknown keys and impossible values are erro
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kv_tasks.corpora import TrainingCorpus
 
@@ -72,6 +72,14 @@ class Data(Section):
     text: Path | None = None
     file: Path | None = None
     chat_template_kwargs: dict[str, Any] = {}
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _of_the_template(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in ("add_generation_prompt", "continue_final_message", "tokenize"):
+            if name in given:
+                raise ValueError(f"{name} is decided by the training; remove it")
+        return given
 
     @property
     def generator(self) -> str:
@@ -176,7 +184,8 @@ class Training(Section):
     gradient_checkpointing: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_steps: Annotated[int, Field(ge=1)] = 20
-    seed: int = 0
+    # What numpy takes.
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")
     def _whole_steps(self) -> "Training":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kv_tasks.datafiles import PUBLISHED
 from kv_tasks.files import sha256_file
+from kv_tasks.flenqa_data import PLAIN
 from kv_tasks.general import DATA_SETS
 
 
@@ -27,7 +28,7 @@ def data_checksum(*, own: bool) -> str | None:
 
 
 def _published(root: Path) -> Iterable[Path]:
-    return (file for name in PUBLISHED if (file := root / name).is_file())
+    return (file for name in (*PUBLISHED, PLAIN) if (file := root / name).is_file())
 
 
 def _hub(root: Path) -> Iterable[Path]:

@@ -123,7 +123,8 @@ def plan(request: Request, models: Models) -> list[Unit]:
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
-    data = {own: data_checksum(own=own) for own in {is_own(task) for task in request.tasks}}
+    names = single_protocol(request.tasks)
+    data = {own: data_checksum(own=own) for own in {is_own(name) for name in names}}
     url = request.url
     if request.backend == "openai":
         url = url or os.environ.get("OPENAI_BASE_URL")
@@ -153,7 +154,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             generation_sha256=generation,
         )
         for adapter in [None, *models.adapters]
-        for task in single_protocol(request.tasks)
+        for task in names
     ]
 
 

@@ -17,6 +17,7 @@ from kv_adapters.evaluation import worker as module
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, plan
+from kv_adapters.evaluation.task_names import single_protocol
 from kv_tasks.datafiles import NQ_OPEN_ORACLE
 from kv_tasks.errors import AdapterError, UsageError
 from kv_train.adapter import WEIGHTS
@@ -142,6 +143,11 @@ def test_other_data_another_service_and_other_ends_are_evaluated_anew(
     oracle.parent.mkdir()
     oracle.write_text("1")
     assert digests()["mdqa_oracle"] != before["mdqa_oracle"]
+    (tmp_path / "flenqa").mkdir()
+    (tmp_path / "flenqa" / "FLenQA.jsonl").write_text("1")
+    plain = digests()["mdqa_oracle"]
+    (tmp_path / "flenqa" / "FLenQA.jsonl").write_text("2")
+    assert digests()["mdqa_oracle"] != plain
     monkeypatch.delenv("KV_TASKS_DATA")
     (base / "generation_config.json").write_text("{}")
     assert not set(digests().values()) & set(before.values())
@@ -325,6 +331,12 @@ def test_prompts_are_rendered_as_the_adapters_were_trained_unless_the_user_says_
     models = find_models(str(base), [told, tiny_adapter], "hf")
     with pytest.raises(UsageError, match="trained with different arguments of the chat template"):
         plan(request_(base, tmp_path / "out"), models)
+
+
+def test_a_group_of_both_protocols_is_planned_member_by_member(tmp_path: Path) -> None:
+    models = Models(tmp_path, "b", "t", {})
+    units = plan(request_(tmp_path, tmp_path / "out", tasks=["kv_paper"]), models)
+    assert [unit.task for unit in units] == single_protocol(["kv_paper"])
 
 
 def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from matplotlib.figure import Figure
@@ -11,9 +13,26 @@ from matplotlib.figure import Figure
 from kv_adapters.comparison.runs import load_run, load_runs
 from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
+from kv_adapters.reports.figures.positions import bounds
 from kv_adapters.reports.figures.scene import Drawing, Point, Scene, curve, look
 
 Write = Callable[..., list[Path]]
+
+
+def test_bounds_of_other_questions_than_the_curve_s_are_not_drawn(write_models: Write) -> None:
+    base, *others = load_runs(write_models())
+    samples = base.tasks["mdqa_oracle"].samples
+    fewer = replace(base.tasks["mdqa_oracle"], samples=samples[:-1])
+    base = replace(base, tasks={**base.tasks, "mdqa_oracle": fewer})
+    row = Scene(base, judge(base, others)).by_name()["mdqa_pos"][0]
+    found = bounds(Scene(base, ()), row)
+    closed = base.tasks["mdqa_closedbook"].samples
+    # Of more questions those of the curve.
+    assert found == {"closed-book": fmean(sample.score for sample in closed)}
+    half = {pair.base.question_id for pair in row.pairs[: len(row.pairs) // 2]}
+    part = replace(row, pairs=[pair for pair in row.pairs if pair.base.question_id in half])
+    asked = [sample.score for sample in closed if sample.question_id in half]
+    assert bounds(Scene(base, ()), part)["closed-book"] == pytest.approx(fmean(asked))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ Unlike a training, this does not stop at the first row that cannot be used.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -80,6 +80,8 @@ def gather(
     if len(failures) > LISTED:
         findings.append(Finding("error", key, f"{len(failures) - LISTED} more rows fail"))
     encoded = tuple(one for one in made if isinstance(one, Row))
+    if model.tokenizer and key == "data" and made and isinstance(made[0], Row):
+        findings += _opening(model.tokenizer, read[0], made[0])
     return Rows(
         contexts=tuple(len(list(group)) for _, group in groupby(ids)),
         encoded=encoded,
@@ -108,6 +110,21 @@ def _encode(
         return encode(tokenizer, row, name=name, max_length=_ANY_LENGTH, template_kwargs=options)
     except KVError as error:
         return Finding("error", name, str(error).removeprefix(f"{name}: "))
+
+
+def _opening(tokenizer: Tokenizer, row: Mapping[str, Any], encoded: Row) -> Iterator[Finding]:
+    """Find what the chat template puts before an answer, such as empty thoughts."""
+    start, end = encoded.spans[-1]
+    trained = str(tokenizer.decode(encoded.input_ids[start:end]))
+    words = row["messages"][-1]["content"].strip()
+    opening = trained.partition(words)[0].strip()
+    if words in trained and opening:
+        yield Finding(
+            "warning", "data.chat_template_kwargs",
+            f"the chat template begins every answer with {opening!r}, which is trained, too",
+            "the tasks score an answer's first line: if these are thoughts, switch them off, as by "
+            "{enable_thinking: false}",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,15 @@ def bounds(scene: Scene, row: Comparison) -> dict[str, float]:
     """Return the base's accuracy without a document and with the gold one alone, where known."""
     if not row.name.startswith(("mdqa_pos", "kv_paper_mdqa")) or "synth" in row.name:
         return {}
-    return {
-        label: fmean(sample.score for sample in scene.base.tasks[task].samples)
-        for task, label in BOUNDS.items()
-        if task in scene.base.tasks
-    }
+    asked = {pair.base.question_id for pair in row.pairs}
+    found = {}
+    for task, label in BOUNDS.items():
+        known = scene.base.tasks[task].samples if task in scene.base.tasks else ()
+        scores = {sample.question_id: sample.score for sample in known}
+        # Of other questions it would bound another curve.
+        if asked <= scores.keys():
+            found[label] = fmean(scores[question] for question in asked)
+    return found
 
 
 def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
