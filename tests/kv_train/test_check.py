@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoTokenizer, Gemma2Config, MixtralConfig, Phi3Config
 from typer.testing import CliRunner
 
@@ -253,6 +254,23 @@ def test_thoughts_that_a_template_puts_before_every_answer_are_warned_of(
     quiet = checked(tiny_recipe, off, tokenizer=tmp_path / "thinks")
     assert "data.chat_template_kwargs" not in found(quiet, "warning")
     assert "data.chat_template_kwargs" not in found(checked(tiny_recipe), "warning")
+
+
+def test_a_first_token_that_a_template_leaves_out_is_warned_of(
+    tiny_recipe: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    begins = ("<|endoftext|>", tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[begins]
+    )
+    tokenizer.save_pretrained(tmp_path / "begins")
+    told = found(checked(tiny_recipe, tokenizer=tmp_path / "begins"), "warning")["model"]
+    assert "leaves out <|endoftext|>, with which its tokenizer begins a text" in told
+    tokenizer.chat_template = "<|endoftext|>" + tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "begins")
+    assert "model" not in found(checked(tiny_recipe, tokenizer=tmp_path / "begins"), "warning")
+    assert "model" not in found(checked(tiny_recipe), "warning")
 
 
 def test_targets_that_the_architecture_does_not_have_are_named(

@@ -82,6 +82,7 @@ def gather(
     encoded = tuple(one for one in made if isinstance(one, Row))
     if model.tokenizer and key == "data" and made and isinstance(made[0], Row):
         findings += _opening(model.tokenizer, read[0], made[0])
+        findings += _beginning(model.tokenizer, made[0])
     return Rows(
         contexts=tuple(len(list(group)) for _, group in groupby(ids)),
         encoded=encoded,
@@ -124,6 +125,19 @@ def _opening(tokenizer: Tokenizer, row: Mapping[str, Any], encoded: Row) -> Iter
             f"the chat template begins every answer with {opening!r}, which is trained, too",
             "the tasks score an answer's first line: if these are thoughts, switch them off, as by "
             "{enable_thinking: false}",
+        )  # fmt: skip
+
+
+def _beginning(tokenizer: Tokenizer, encoded: Row) -> Iterator[Finding]:
+    """Find a first token that the harness adds to a chat and neither training nor servers do."""
+    first = tokenizer("a")["input_ids"][0]
+    if first in tokenizer.all_special_ids and encoded.input_ids[0] != first:
+        token = tokenizer.decode([first])
+        yield Finding(
+            "warning", "model",
+            f"its chat template leaves out {token}, with which its tokenizer begins a text: "
+            "trained and served without it, evaluated with it",
+            f"save a chat_template.jinja that begins with {token} beside the tokenizer",
         )  # fmt: skip
 
 
