@@ -79,9 +79,10 @@ def _identity(manifest: Manifest, by: float) -> str:
 
 
 def _made_before(out: Path, identity: str) -> bool:
-    if not (out / MANIFEST).is_file():
+    try:
+        made = read_manifest(out)
+    except AdapterError:
         return False
-    made = read_manifest(out)
     return made.identity == identity and not changed_files(out, made)
 
 

@@ -73,9 +73,10 @@ def test_the_same_command_again_reuses_what_it_made(own_adapter: Path, tmp_path:
     assert (half / "README.md").read_text() == "compared since"
     with pytest.raises(UsageError, match="is not empty"):
         scale_adapter(own_adapter, 0.25, half)
-    (half / WEIGHTS).write_bytes(b"cut")
-    with pytest.raises(UsageError, match="is not empty"):
-        scale_adapter(own_adapter, 0.5, half)
+    for name in (WEIGHTS, MANIFEST):
+        (half / name).write_bytes(b"cut")
+        with pytest.raises(UsageError, match="is not empty"):
+            scale_adapter(own_adapter, 0.5, half)
 
 
 def test_scaling_twice_says_how_far_it_is_from_the_training(

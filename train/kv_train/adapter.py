@@ -179,7 +179,9 @@ def read_manifest(folder: Path) -> Manifest:
         base = Base(**raw["base"])
         manifest = Manifest(base, raw["identity"], dict(raw["files"]), raw["versions"])
     except (ValueError, KeyError, TypeError) as error:
-        raise AdapterError(f"{path}: not a manifest of kv-train ({error!r})") from error
+        raise AdapterError(
+            f"{path}: not a manifest of kv-train ({error!r}); copy the adapter anew"
+        ) from error
     for name in manifest.files:
         # Names are copied by: none may lead out of the folder.
         if Path(name).name != name:
