@@ -71,6 +71,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results, one folder a model.")],
     adapter: Annotated[list[Path] | None, typer.Option(help="Adapter folder; repeat it.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Documents a task.")] = None,
+    num_fewshot: Annotated[
+        int | None,
+        typer.Option(min=0, help="Examples before each question. [default: what each task has]"),
+    ] = None,
     backend: Annotated[BackendName, typer.Option(help="Who computes.")] = "vllm",
     url: Annotated[
         str | None, typer.Option(help="Of the server, with --backend server or openai.")
@@ -131,6 +135,7 @@ def evaluate(
         tasks=names,
         out=out,
         limit=limit,
+        num_fewshot=num_fewshot,
         backend=backend,
         chat_template=chat_template,
         chat_template_args=chat_template_args,

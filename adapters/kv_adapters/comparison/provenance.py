@@ -58,11 +58,17 @@ def _settings(results: Results) -> dict[str, str]:
         "chat template": "yes" if results.get("chat_template") else "no",
         "limit": config.get("limit") or "none",
         "seeds": f"{config.get('random_seed')}, few-shot {config.get('fewshot_seed')}",
+        "few-shot examples": {task: n for task, n in _object(results, "n-shot").items() if n},
         "lm_eval": results.get("lm_eval_version"),
         "transformers": results.get("transformers_version"),
         "task hashes": results.get("task_hashes"),
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "", {})}
+
+
+def _object(results: Results, key: str) -> Mapping[str, Any]:
+    found = results.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _recorded(results: Results) -> dict[str, str]:

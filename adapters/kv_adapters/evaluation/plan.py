@@ -20,7 +20,7 @@ from kv_adapters.chat_template import arguments_of
 from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.local_data import data_checksum
 from kv_adapters.evaluation.models import Models
-from kv_adapters.evaluation.task_names import config_checksum, is_own, single_protocol
+from kv_adapters.evaluation.task_names import config_checksum, fixed_shots, is_own, single_protocol
 from kv_tasks.files import sha256_file
 from kv_tasks.model_arguments import TooLong
 
@@ -38,6 +38,8 @@ class Request:
         tasks: task or group names of the harness.
         out: folder that gets one folder a model.
         limit: documents a task, None for all.
+        num_fewshot: examples before each question, None for what each task has; those that have
+            none by definition, all of this project's among them, refuse any other number.
         backend: who computes.
         chat_template: ``auto`` follows the protocols: on for this project's tasks where the
             tokenizer has a template, off for the harness's own.
@@ -62,6 +64,7 @@ class Request:
     tasks: Sequence[str]
     out: Path
     limit: int | None = None
+    num_fewshot: int | None = None
     backend: BackendName = "vllm"
     chat_template: ChatTemplate = "auto"
     chat_template_args: Mapping[str, Any] | None = None
@@ -103,12 +106,13 @@ class Unit:
     chat_template_args: str | None = None
     data_sha256: str | None = None
     generation_sha256: str | None = None
+    num_fewshot: int | None = None
 
     @property
     def digest(self) -> str:
         """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
         inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
-        for key in ("chat_template_args", "data_sha256", "generation_sha256"):
+        for key in ("chat_template_args", "data_sha256", "generation_sha256", "num_fewshot"):
             if inputs[key] is None:
                 del inputs[key]  # as for results of before there was any
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -119,11 +123,17 @@ class Unit:
 
 
 def plan(request: Request, models: Models) -> list[Unit]:
-    """Return the units model by model, base first, so that adapters switch seldom."""
+    """Return the units model by model, base first, so that adapters switch seldom.
+
+    Raises:
+        UsageError: few-shot examples for a task that has none by definition.
+    """
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
     names = single_protocol(request.tasks)
+    if request.num_fewshot and (own := next(filter(is_own, names), None)):
+        raise fixed_shots(request.num_fewshot, own)
     data = {own: data_checksum(own=own) for own in {is_own(name) for name in names}}
     url = request.url
     if request.backend == "openai":
@@ -152,6 +162,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             chat_template_args=template if _templated(request, task) else None,
             data_sha256=data[is_own(task)],
             generation_sha256=generation,
+            num_fewshot=request.num_fewshot,
         )
         for adapter in [None, *models.adapters]
         for task in names

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from kv_tasks.errors import UsageError
 from kv_tasks.paths import task_configs
 
 
@@ -24,6 +25,14 @@ def single_protocol(names: Sequence[str]) -> list[str]:
 def is_own(name: str) -> bool:
     """Say whether a task is this project's, or every member of a group is."""
     return _kinds(name) == {"own"}
+
+
+def fixed_shots(number: int, task: str) -> UsageError:
+    """Return the error for a number of few-shot examples that the harness would ignore."""
+    return UsageError(
+        f"--num-fewshot {number}: {task} has no examples by definition, and the harness would "
+        "ignore the number; evaluate it in a command of its own"
+    )
 
 
 def config_checksum(name: str) -> str | None:

@@ -16,6 +16,7 @@ from kv_adapters.backends import Backend
 from kv_adapters.evaluation.answers import Journal
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.record import computed, fitted, surroundings
+from kv_adapters.evaluation.task_names import fixed_shots
 from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
 from kv_tasks.errors import AdapterError, RunError, UsageError
@@ -43,6 +44,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
     started = time.monotonic()
     console.note(f"{unit.label} · {unit.task}: evaluating")
     loaded = tasks.load([_with_local_data(tasks, unit.task)])
+    _refuse_ignored_shots(unit, loaded["tasks"])
     chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
     _refuse_changed(unit)
     backend.select(unit.adapter)
@@ -57,6 +59,7 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
             model_args=arguments,
             tasks=[*_top_level(loaded, unit.task)],
             task_manager=tasks,
+            num_fewshot=unit.num_fewshot,
             limit=unit.limit,
             apply_chat_template=chat,
             evaluation_tracker=tracker,
@@ -95,6 +98,13 @@ def _with_local_data(tasks: Any, name: str) -> Any:
     return tasks._factory.build(
         tasks.task_index[name], overrides={"dataset_path": folder}, registry=tasks.task_index
     )
+
+
+def _refuse_ignored_shots(unit: Unit, tasks: Mapping[str, Any]) -> None:
+    """Stop where the harness would go on with none: what a task sets to 0 it never overrides."""
+    fixed = [name for name, task in tasks.items() if task.config.num_fewshot == 0]
+    if unit.num_fewshot and fixed:
+        raise fixed_shots(unit.num_fewshot, fixed[0])
 
 
 def _refuse_changed(unit: Unit) -> None:

@@ -5,19 +5,23 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
+from kv_adapters.comparison.runs import load_run
 from kv_adapters.evaluation import worker as module
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.models import Models, find_models
-from kv_adapters.evaluation.plan import Request, plan
+from kv_adapters.evaluation.plan import Request, Unit, plan
 from kv_adapters.evaluation.task_names import single_protocol
+from kv_adapters.evaluation.units import _refuse_ignored_shots
 from kv_tasks.datafiles import NQ_OPEN_ORACLE
 from kv_tasks.errors import AdapterError, UsageError
 from kv_train.adapter import WEIGHTS
@@ -102,7 +106,7 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
     original = request_(tiny_base, Path("out"), tiny_adapter)
     models = find_models(str(tiny_base), [tiny_adapter], "hf")
     changes: list[dict[str, Any]] = [
-        {"limit": 3}, {"seed": 7}, {"chat_template": "off"},
+        {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"num_fewshot": 0},
         {"max_length": 1024}, {"too_long": "skip"},
     ]  # fmt: skip
 
@@ -205,6 +209,34 @@ def test_unknown_tasks_and_equal_labels_are_named(
         evaluate(request_(tiny_base, tmp_path, tasks=[]))
     with pytest.raises(UsageError, match="must differ"):
         evaluate(request_(tiny_base, tmp_path, tiny_adapter, tiny_adapter))
+
+
+def test_a_number_of_examples_is_asked_for_and_is_never_ignored(
+    tiny_base: Path, tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KV_TASKS_DATA", str(shared_data))
+    asked = request_(tiny_base, tmp_path, tasks=["nq_open"], limit=1, num_fewshot=2)
+    (outcome,) = evaluate(asked)
+    assert outcome.status == "done", outcome.reason
+    (file,) = (tmp_path / "base").glob("samples_nq_open_*.jsonl")
+    prompt = json.loads(file.read_text())["arguments"]["gen_args_0"]["arg_0"]
+    assert prompt.count("Q: ") == 3
+    assert load_run(tmp_path / "base").provenance["few-shot examples"] == "{'nq_open': 2}"
+    with pytest.raises(UsageError, match="--num-fewshot 2: mdqa_pos has no examples by definition"):
+        evaluate(replace(asked, tasks=["nq_open", "mdqa_pos"]))
+    evaluate(replace(asked, tasks=[TASK], num_fewshot=0))
+
+
+def test_a_task_of_the_harness_s_own_that_sets_its_examples_to_none_is_named() -> None:
+    unit = cast(Unit, SimpleNamespace(num_fewshot=5))
+    tasks = {
+        name: SimpleNamespace(config=SimpleNamespace(num_fewshot=number))
+        for name, number in {"gsm8k": 5, "triviaqa": None, "other": 0}.items()
+    }
+    with pytest.raises(UsageError, match="other has no examples by definition"):
+        _refuse_ignored_shots(unit, tasks)
+    del tasks["other"]
+    _refuse_ignored_shots(unit, tasks)
 
 
 def test_samples_that_were_not_written_whole_are_an_error(
