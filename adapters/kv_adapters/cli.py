@@ -83,6 +83,15 @@ def evaluate(
         int, typer.Option(min=1, help="GPUs that share one model, with vllm.")
     ] = 1,
     gpu_memory_utilization: GpuShare = None,
+    vllm_args: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            parser=console.json_object,
+            metavar="JSON",
+            help="Further arguments of vLLM's engine, as JSON, such as "
+            '\'{"dtype": "float32", "enforce_eager": true}\'.',
+        ),
+    ] = None,
     chat_template: Annotated[
         Literal["auto", "on", "off"], typer.Option(help="auto: as each task's protocol has it.")
     ] = "auto",
@@ -146,6 +155,7 @@ def evaluate(
         url=url,
         tensor_parallel=tensor_parallel,
         gpu_memory_utilization=gpu_memory_utilization,
+        vllm_args=vllm_args,
         workers=workers,
         tokenizer=tokenizer,
     )

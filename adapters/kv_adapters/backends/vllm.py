@@ -48,6 +48,7 @@ class VllmBackend:
         }
         if settings.gpu_memory_utilization is not None:
             self._arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        self._arguments |= settings.vllm_args
         self.lm = harness_lm(**self._arguments)
 
     def select(self, adapter: Path | None) -> None:

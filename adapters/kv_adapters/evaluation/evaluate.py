@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from kv_adapters.backends import OPTIONS, TRAITS
+from kv_adapters.engine_settings import refuse_decided
 from kv_adapters.evaluation.earlier import finished, renew
 from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, Unit, plan
@@ -26,6 +27,7 @@ def evaluate(request: Request) -> list[Outcome]:
     _refuse_unread(request)
     if request.chat_template_args and request.backend == "openai":
         raise UsageError("--chat-template-args: a chat service calls its template itself")
+    refuse_decided(request.vllm_args or {})
     if not request.tasks:
         raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")
     models = find_models(request.base, request.adapters, request.backend)

@@ -26,6 +26,8 @@ from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
+# Of a unit, what may be absent: results of before there was any keep their digest.
+_LATER = ("chat_template_args", "data_sha256", "generation_sha256", "num_fewshot", "vllm_args")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Request:
         url: of the server, for the backends that ask one.
         tensor_parallel: GPUs that share one model.
         gpu_memory_utilization: share of a GPU that vLLM may fill, None for vLLM's default.
+        vllm_args: further arguments of vLLM's engine, by its names; those that options or adapters
+            decide are refused.
         workers: engines side by side, on the GPUs of a Ray cluster.
         tokenizer: what counts the tokens of tasks of a given length where the model is behind an
             interface and has none.
@@ -75,6 +79,7 @@ class Request:
     url: str | None = None
     tensor_parallel: int = 1
     gpu_memory_utilization: float | None = None
+    vllm_args: Mapping[str, Any] | None = None
     workers: int = 1
     tokenizer: str | None = None
     command: str = field(default_factory=lambda: shlex.join(sys.argv))
@@ -107,14 +112,15 @@ class Unit:
     data_sha256: str | None = None
     generation_sha256: str | None = None
     num_fewshot: int | None = None
+    vllm_args: str | None = None
 
     @property
     def digest(self) -> str:
         """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
         inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
-        for key in ("chat_template_args", "data_sha256", "generation_sha256", "num_fewshot"):
+        for key in _LATER:
             if inputs[key] is None:
-                del inputs[key]  # as for results of before there was any
+                del inputs[key]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def journal(self, out: Path) -> Path:
@@ -131,6 +137,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
+    further = json.dumps(request.vllm_args, sort_keys=True) if request.vllm_args else None
     names = single_protocol(request.tasks)
     if request.num_fewshot and (own := next(filter(is_own, names), None)):
         raise fixed_shots(request.num_fewshot, own)
@@ -163,6 +170,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             data_sha256=data[is_own(task)],
             generation_sha256=generation,
             num_fewshot=request.num_fewshot,
+            vllm_args=further,
         )
         for adapter in [None, *models.adapters]
         for task in names

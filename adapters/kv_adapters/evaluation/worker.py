@@ -102,6 +102,7 @@ def settings_of(request: Request, models: Models) -> Settings:
         tensor_parallel=request.tensor_parallel,
         gpu_memory_utilization=request.gpu_memory_utilization,
         chat_template_args=arguments_of(list(models.adapters), request.chat_template_args),
+        vllm_args=request.vllm_args or {},
     )
 
 

@@ -56,5 +56,11 @@ def test_a_share_of_the_gpu_reaches_the_engine_and_otherwise_its_own_default_hol
             self.arguments = arguments
 
     monkeypatch.setattr(vllm, "_harness_class", lambda: Harness)
-    backend = vllm.VllmBackend(Settings(tmp_path, [], gpu_memory_utilization=share))
+    further = {"dtype": "float32", "block_size": 32}
+    backend = vllm.VllmBackend(
+        Settings(tmp_path, [], gpu_memory_utilization=share, vllm_args=further)
+    )
     assert backend.lm.arguments.get("gpu_memory_utilization") == share
+    # What the user says of the engine holds against what this package would choose.
+    assert backend.lm.arguments.items() >= further.items()
+    assert backend.describe().items() >= further.items()

@@ -107,6 +107,7 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
     models = find_models(str(tiny_base), [tiny_adapter], "hf")
     changes: list[dict[str, Any]] = [
         {"limit": 3}, {"seed": 7}, {"chat_template": "off"}, {"num_fewshot": 0},
+        {"vllm_args": {"dtype": "float32"}},
         {"max_length": 1024}, {"too_long": "skip"},
     ]  # fmt: skip
 
@@ -380,6 +381,10 @@ def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_pa
         evaluate(request_(tiny_base, tmp_path, gpu_memory_utilization=0.5))
     with pytest.raises(UsageError, match="--tensor-parallel 2: --backend hf shares no model"):
         evaluate(request_(tiny_base, tmp_path, tensor_parallel=2))
+    with pytest.raises(UsageError, match="--vllm-args .*--backend hf is not vLLM"):
+        evaluate(request_(tiny_base, tmp_path, vllm_args={"dtype": "float32"}))
+    with pytest.raises(UsageError, match="--vllm-args: seed is not yours .* give --seed"):
+        evaluate(request_(tiny_base, tmp_path, backend="vllm", vllm_args={"seed": 1}))
     with pytest.raises(UsageError, match="--chat-template-args: a chat service"):
         evaluate(request_(tiny_base, tmp_path, backend="openai", chat_template_args={"a": 1}))
     asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]
