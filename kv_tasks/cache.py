@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 import jsonlines
 
 from kv_tasks._version import __version__
+from kv_tasks.errors import DataError
 from kv_tasks.files import write_jsonl
 from kv_tasks.paths import cache_folder
 from kv_tasks.windows import Window
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # Raised whenever a generator gives other bytes for the same arguments.
 DATA_VERSION = 2
+_ROWS = "rows before this line"
 
 
 def cached_rows(
@@ -39,10 +42,27 @@ def cached_rows(
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     file = cache_folder() / "documents" / f"{digest[:32]}.jsonl"
-    if not file.is_file():
-        write_jsonl(file, build())
-    with jsonlines.open(file) as rows:
-        return datasets.Dataset.from_list(list(rows))
+    rows = _whole(file)
+    if rows is None:
+        made = list(build())
+        write_jsonl(file, [*made, {_ROWS: len(made)}])
+        rows = _whole(file)
+    if rows is None:
+        raise DataError(f"{file}: was not written whole; is the disk full?")
+    return datasets.Dataset.from_list(rows)
+
+
+def _whole(file: Path) -> list[Any] | None:
+    """Return the rows of a file whose last line says how many there are; None of any other.
+
+    A machine that goes down can leave a file that is empty or cut, whatever was renamed.
+    """
+    try:
+        with jsonlines.open(file) as reader:
+            rows = list(reader)
+    except (FileNotFoundError, jsonlines.InvalidLineError, UnicodeDecodeError):
+        return None
+    return rows[:-1] if rows and rows[-1] == {_ROWS: len(rows) - 1} else None
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:

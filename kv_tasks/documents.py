@@ -20,7 +20,9 @@ def check_choice(task: str, field: str, value: object, choices: Sequence[str]) -
         raise DataError(f"{task}: {field} {value!r}; choose one of {', '.join(choices)}")
 
 
-def check_samples(task: str, samples: int | None, most: int | None = None) -> None:
+def check_samples(
+    task: str, samples: int | None, most: int | None = None, *, name: str = "samples"
+) -> None:
     """Refuse a number of documents below 1, or of more than there are; None is all of them.
 
     Raises:
@@ -28,7 +30,7 @@ def check_samples(task: str, samples: int | None, most: int | None = None) -> No
     """
     if samples is not None and (samples < 1 or (most is not None and samples > most)):
         there = "1 or more" if most is None else f"1 to {most}"
-        raise DataError(f"{task}: samples {samples}; choose {there}")
+        raise DataError(f"{task}: {name} {samples}; choose {there}")
 
 
 def document(

@@ -21,7 +21,7 @@ from typing import Any
 
 import datasets
 
-from kv_tasks.documents import document
+from kv_tasks.documents import check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa_data import DEPTHS, SETS, facts_field, rows
 from kv_tasks.flenqa_scores import OTHER, accuracy, category, early_response, fact_coverage
@@ -109,6 +109,7 @@ def load(
             f"flenqa: no row has ctx_size {ctx_size} and dispersion {dispersion}; choose 250, 500, "
             "1000, 2000 or 3000, and first, middle, last, random or null for all"
         )
+    check_samples("flenqa", samples, most=len(wanted))
     docs = [document_of(row, depth=DEPTHS[row["dispersion"]]) for row in _balanced(wanted)]
     return {"test": datasets.Dataset.from_list(docs[:samples])}
 

@@ -24,6 +24,8 @@ from kv_tasks.dictionaries import (
     prompt,
     render,
 )
+from kv_tasks.documents import check_samples
+from kv_tasks.errors import DataError
 from kv_tasks.kv_documents import document_of, score_kind
 from kv_tasks.kv_simple import SIMPLE
 from kv_tasks.kv_windows import AFTER, BEFORE
@@ -108,6 +110,7 @@ def load(
             tokenizer or is too short.
     """
     refuse_stale(config_source)
+    check_samples("kv_sweep", haystacks, name="haystacks")
     name = ModelArguments.of(metadata).tokenizer
     wanted = window(tokens, name, answer_tokens=SIMPLE.answer_tokens, task="kv_sweep")
     settings: dict[str, Any] = {"data_seed": data_seed, "template": template}
@@ -132,6 +135,11 @@ def _questions(
     lines = (render(number, d) for number, d in enumerate(_dictionaries(name, tokens), start=1))
     taken, counts = window.costs(lines, room, before=BEFORE, after=AFTER)
     fitting = sum(1 for total in itertools.accumulate(counts) if total <= room)
+    if fitting == len(golds):
+        raise DataError(
+            f"kv_sweep: a window of {tokens} tokens holds more than {fitting} dictionaries, "
+            "as many as there are keys for; choose a shorter window"
+        )
     proof = window.prove(fitting, lambda count: prompt(taken[:count], longest), fewest=1)
     context = haystack(tokens, data_seed, index, proof.lines)
     # The three-gap theorem: whatever prefix is asked, its dictionaries lie evenly apart.

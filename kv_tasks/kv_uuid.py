@@ -33,6 +33,7 @@ INSTRUCTION = "Extract the value corresponding to the specified key in the JSON 
 Record = tuple[str, str]
 Source = Literal["published", "generated"]
 PUBLISHED_OBJECTS = 500
+PUBLISHED_KEYS = (75, 140, 300)
 
 
 def prompt(records: Sequence[Sequence[str]], key: str) -> str:
@@ -76,6 +77,11 @@ def load(
     refuse_stale(config_source)
     check_choice("kv_uuid", "source", source, get_args(Source))
     check_samples("kv_uuid", samples, PUBLISHED_OBJECTS if source == "published" else None)
+    if keys < 1 or (source == "published" and keys not in PUBLISHED_KEYS):
+        raise DataError(
+            f"kv_uuid: keys {keys}; {', '.join(map(str, PUBLISHED_KEYS))} are published, and "
+            "source generated makes any number from 1"
+        )
     made = _published(keys) if source == "published" else _generated(keys, samples, data_seed)
     docs = [
         _document(f"kv-uuid-{source}-{keys}-{data_seed}-{number:04d}", *row, gold_position)

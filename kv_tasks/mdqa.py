@@ -229,7 +229,13 @@ def _fitted(
     source = load_corpus(corpus)
     for question in _asked(corpus)[:samples]:
         rows = list(_admissible((question,), source, seed))
-        rows = rows[: fitting(corpus, question, rows, window) - 1]
+        fit = fitting(corpus, question, rows, window)
+        if fit > len(rows):
+            raise DataError(
+                f"a window of {window.tokens} tokens: all {fit} documents of the corpus {corpus} "
+                "that may be shown fill less; choose a shorter window or a larger corpus"
+            )
+        rows = rows[: max(0, fit - 1)]
         shown = [(source.questions[row].title, source.questions[row].text) for row in rows]
         position, proof = proven(question, shown, depth, window)
         rows = rows[: proof.lines - 1]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from kv_tasks.errors import KVError, UsageError
 from kv_tasks.tokens import load_tokenizer
@@ -15,6 +16,8 @@ _COMPLETIONS_DEFAULT = 2048
 # What its hf and vllm models take where neither configuration nor tokenizer states a length.
 _UNSTATED = 2048
 _INFINITE = 10**9
+# How the harness's models name a context that the user states: vLLM, SGLang, all.
+_STATED = ("max_model_len", "context_length", "max_length")
 # In the order in which the harness's hf model asks a configuration.
 _LIMITS = ("n_positions", "max_position_embeddings", "n_ctx")
 
@@ -30,6 +33,8 @@ class ModelArguments:
         limit: tokens that a prompt and its answer share, None where nobody said.
         raised_by: the model argument that raises the limit.
         too_long: what to do with a prompt that the harness would cut.
+        revision: of model and tokenizer on the hub.
+        trust_remote_code: whether the user lets code that comes with the model run.
     """
 
     tokenizer: str | None
@@ -37,13 +42,15 @@ class ModelArguments:
     limit: int | None
     raised_by: str
     too_long: TooLong
+    revision: str | None = None
+    trust_remote_code: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "ModelArguments":
         """Read them from a task's metadata.
 
         Raises:
-            UsageError: when ``too_long`` is neither error nor skip.
+            UsageError: when ``too_long`` is neither error nor skip, or a context is no length.
         """
         too_long = metadata.get("too_long", "error")
         if too_long not in get_args(TooLong):
@@ -54,29 +61,55 @@ class ModelArguments:
         if _completions(metadata):
             own = metadata.get("model") or own
         tokenizer = next((name for name in (named, own) if isinstance(name, str)), None)
-        limit, raised_by = _limit(metadata, tokenizer)
-        return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long)
+        revision = metadata.get("revision")
+        loading: dict[str, Any] = {
+            "revision": revision if isinstance(revision, str) else None,
+            "trust_remote_code": str(metadata.get("trust_remote_code")) in ("True", "true"),
+        }
+        limit, raised_by = _limit(metadata, tokenizer, loading)
+        return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long, **loading)
+
+    def load_tokenizer(self) -> Any:
+        """Return the tokenizer, of the model's revision where it is the model's own.
+
+        Raises:
+            ModelError: it cannot be loaded.
+            ValueError: nobody said which.
+        """
+        if self.tokenizer is None:
+            raise ValueError("no tokenizer is known")
+        revision = None if self.named else self.revision
+        return load_tokenizer(
+            self.tokenizer, revision=revision, trust_remote_code=self.trust_remote_code
+        )
 
 
 def _completions(metadata: Mapping[str, Any]) -> bool:
     """Whether the model is a completions server, whose prompts the harness tokenizes and cuts."""
-    url = str(metadata.get("base_url") or "").rstrip("/")
-    return bool(url) and not url.endswith("/chat/completions")
+    url = str(metadata.get("base_url") or "")
+    return bool(url) and not urlsplit(url).path.rstrip("/").endswith("/chat/completions")
 
 
-def _limit(metadata: Mapping[str, Any], tokenizer: str | None) -> tuple[int | None, str]:
+def _limit(
+    metadata: Mapping[str, Any], tokenizer: str | None, loading: Mapping[str, Any]
+) -> tuple[int | None, str]:
     if _completions(metadata) and not _cuts(metadata):
         return None, "max_length"
-    for name in ("max_model_len", "max_length"):
-        # vLLM knows "auto" and -1, which leave the length to the model.
+    for name in _STATED:
         given = str(metadata.get(name) or "")
         if given.isdecimal():
             return int(given) - _completions(metadata), name
+        if given and given != "None":
+            raise UsageError(
+                f"model argument {name}: {given!r} is no number of tokens, and the harness would "
+                "count with it as one and cut prompts; leave it out for the model's own length"
+            )
     if _completions(metadata):
         return _COMPLETIONS_DEFAULT - 1, "max_length"
     own = metadata.get("pretrained")
     if isinstance(own, str):
-        return _configured(own, tokenizer, metadata.get("gguf_file")), "max_length"
+        packed = metadata.get("gguf_file")
+        return _configured(own, tokenizer, packed, **loading), "max_length"
     return None, "max_length"
 
 
@@ -88,7 +121,14 @@ def _cuts(metadata: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _configured(model: str, tokenizer: str | None, packed: str | None = None) -> int | None:
+def _configured(
+    model: str,
+    tokenizer: str | None,
+    packed: str | None = None,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+) -> int | None:
     """Return the context that the harness takes from a model's configuration.
 
     None when the configuration cannot be read: then the model will fail by itself.
@@ -97,7 +137,9 @@ def _configured(model: str, tokenizer: str | None, packed: str | None = None) ->
         from transformers import AutoConfig
 
         named = {} if packed is None else {"gguf_file": packed}
-        config = AutoConfig.from_pretrained(model, **named).get_text_config()
+        config = AutoConfig.from_pretrained(
+            model, revision=revision, trust_remote_code=trust_remote_code, **named
+        ).get_text_config()
     except Exception:  # noqa: BLE001 - a damaged file can raise anything
         return None
     found = (getattr(config, name, None) for name in _LIMITS)
@@ -105,7 +147,8 @@ def _configured(model: str, tokenizer: str | None, packed: str | None = None) ->
     if stated is not None or tokenizer is None:
         return stated
     try:
-        length = int(load_tokenizer(tokenizer).model_max_length)
+        loaded = load_tokenizer(tokenizer, revision=revision, trust_remote_code=trust_remote_code)
+        length = int(loaded.model_max_length)
     except KVError:
         return _UNSTATED
     # Without a limit of its own a tokenizer states some 10 to the 30th.

@@ -17,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask
 from kv_tasks import console
 from kv_tasks.errors import ModelError, PromptTooLongError
 from kv_tasks.model_arguments import ModelArguments
-from kv_tasks.tokens import as_read, count_tokens, load_tokenizer
+from kv_tasks.tokens import as_read, count_tokens
 
 # The harness's own default where a task or user states none.
 _ANSWER_TOKENS = 256
@@ -110,7 +110,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
                 )
             return
         try:
-            tokenizer = load_tokenizer(model.tokenizer)
+            tokenizer = model.load_tokenizer()
         except ModelError as error:
             if model.named:
                 raise

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=8)
-def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
+def load_tokenizer(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
     """Return the tokenizer of a model, loaded once a process.
 
     Args:
         name: local folder or hub name.
+        revision: of the hub's repository, None for its newest.
+        trust_remote_code: whether code that comes with it may run.
 
     Raises:
         ModelError: when it cannot be loaded.
@@ -31,7 +35,9 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
         from transformers import AutoTokenizer
 
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(

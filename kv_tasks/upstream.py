@@ -36,9 +36,11 @@ def published(relative_path: str) -> Path:
     if folder := os.environ.get("{VARIABLE}"):
         return Path(folder) / relative_path
     url, sha256 = PUBLISHED[relative_path]
-    path = Path(datasets.DownloadManager().download(url))
+    # Without asking the server whether the file has changed: then no network is needed again.
+    config = datasets.DownloadConfig(use_etag=False)
+    path = Path(datasets.DownloadManager(download_config=config).download(url))
     if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ValueError(f"{{url}}: not the file that was published; download it again")
+        raise ValueError(f"{{path}}: not the file of {{url}}; delete it to download it again")
     return path
 '''
 _REMEDY = '''
@@ -77,7 +79,7 @@ def load(
     corpus: str,
     documents: int,
     gold_position: int | None = None,
-    distractors: Literal["random", "retrieved"] = "random",
+    distractors: Distractors = "random",
     samples: int | None = None,
     data_seed: int = 0,
     **_: Any,
@@ -94,6 +96,8 @@ def load(
         data_seed: of the choice of distractors.
         _: what else the harness merges in.
     """
+    check_choice("mdqa_pos", "distractors", distractors, get_args(Distractors))
+    check_samples("mdqa_pos", samples, len(_asked(corpus)))
     rows = fixed_rows(
         corpus=corpus,
         documents=documents,
@@ -126,6 +130,8 @@ def load_kind(
         template: whether the prompt shows the answer template.
         _: what else the harness merges in.
     """
+    check_choice(f"kv_{kind.name}", "placement", placement, get_args(Placement))
+    check_samples(f"kv_{kind.name}", samples)
     rows = kind_rows(
         kind,
         samples=samples,

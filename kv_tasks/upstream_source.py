@@ -21,7 +21,7 @@ _PROJECT_ONLY = (
     re.compile(r"^ +config_source: str \| None = None,\n", re.MULTILINE),
     re.compile(r"^ +config_source: the YAML file, as the harness passes it\.\n", re.MULTILINE),
     re.compile(r"^ +refuse_stale\(config_source\)\n", re.MULTILINE),
-    re.compile(r"when the YAML is a registered copy of another version, "),
+    re.compile(r"(?<=when )the YAML is a registered copy of another version, (?:or )?"),
 )
 _ROLE = re.compile(r":(?:func|data|class|mod):`~?(?:[\w.]+\.)?(\w+)`")
 

@@ -199,3 +199,9 @@ def test_metrics_come_in_order_and_count_a_document_in_its_own_set(data: Path) -
     assert (steps["acc"], steps["fact_coverage"], steps["early_response"]) == (1.0, 0.5, 0.0)
     rule = next(doc for doc in load() if doc["dataset"] == "Simplified RuleTaker")
     assert flenqa.process_results_cot(rule, [" ".join(rule["statement"])])["fact_coverage"] == 1.0
+
+
+@pytest.mark.parametrize("samples", [0, -1, 99999])
+def test_a_number_of_documents_that_is_not_there_is_named(data: Path, samples: int) -> None:
+    with pytest.raises(DataError, match=f"flenqa: samples {samples}; choose 1 to"):
+        flenqa.load(ctx_size=250, samples=samples)

@@ -130,3 +130,11 @@ def test_the_value_counts_anywhere_in_any_case(response: str, expected: float) -
     assert next(iter(metrics.items())) == ("acc", expected)
     assert metrics["depth_5_of_5"] == expected
     assert metrics["depth_1_of_5"] is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "source"), [(50, "published"), (0, "generated"), (0, "published")]
+)
+def test_a_number_of_keys_that_is_not_there_is_named(keys: int, source: str) -> None:
+    with pytest.raises(DataError, match=f"keys {keys}; 75, 140, 300 are published"):
+        kv_uuid.load(keys=keys, source=source, samples=2)

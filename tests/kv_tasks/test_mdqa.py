@@ -380,3 +380,20 @@ def test_a_window_beside_what_it_would_override_is_refused(
 def test_a_window_without_a_tokenizer_is_refused() -> None:
     with pytest.raises(DataError, match="a window of 8192 tokens needs the model's tokenizer"):
         mdqa.load(corpus="encyclopedia", tokens=8192)
+
+
+def test_a_window_that_holds_too_few_or_all_documents_is_refused_at_once(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KV_TASKS_CACHE", str(tmp_path))
+    measured: list[str] = []
+    measure = Window.measure
+    monkeypatch.setattr(
+        Window, "measure", lambda self, text: (measured.append(text), measure(self, text))[1]
+    )
+    asked = {"corpus": "encyclopedia", "samples": 1, "tokenizer": str(tiny_folder)}
+    with pytest.raises(DataError, match="choose a longer window"):
+        mdqa.load(tokens=400, **asked)
+    assert len(measured) <= 2
+    with pytest.raises(DataError, match="all .* documents of the corpus encyclopedia .* fill less"):
+        mdqa.load(tokens=1_000_000, **asked)

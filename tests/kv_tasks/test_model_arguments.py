@@ -120,10 +120,52 @@ def test_an_address_that_is_empty_or_ends_with_a_slash_is_understood() -> None:
     assert of(base_url=f"{SERVER}/chat/completions/").limit is None
 
 
-@pytest.mark.parametrize("given", ["auto", -1, None])
-def test_a_length_that_leaves_it_to_the_model_is_the_models(given: Any, tmp_path: Path) -> None:
+def test_no_length_is_the_models(tmp_path: Path) -> None:
     folder = model(tmp_path / "m", model_type="llama", max_position_embeddings=512)
-    assert of(pretrained=folder, max_model_len=given).limit == 512
+    assert of(pretrained=folder, max_model_len=None).limit == 512
+
+
+@pytest.mark.parametrize("given", ["auto", -1, "-1", 0.5])
+def test_a_length_that_is_none_is_refused_since_the_harness_would_count_with_it(given: Any) -> None:
+    """vLLM fits its context to the memory for -1; the harness cuts each prompt's beginning."""
+    with pytest.raises(UsageError, match=f"max_model_len: '{given}' is no number of tokens"):
+        of(pretrained="m", max_model_len=given)
+
+
+def test_sglang_s_name_for_the_context_counts(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m", model_type="llama", max_position_embeddings=512)
+    assert of(pretrained=folder, context_length=256).limit == 256
+
+
+def test_a_chat_address_with_a_query_is_one() -> None:
+    assert of(base_url=f"{SERVER}/chat/completions?api-version=1", tokenizer="a").limit is None
+
+
+def test_a_model_with_code_of_its_own_has_its_limit_where_the_user_lets_it_run(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "own")
+    (folder / "own_config.py").write_text(
+        "from transformers import PretrainedConfig\n"
+        "class Own(PretrainedConfig):\n"
+        "    model_type = 'its-own'\n"
+    )
+    config = {"auto_map": {"AutoConfig": "own_config.Own"}, "max_position_embeddings": 321}
+    (folder / "config.json").write_text(json.dumps({"model_type": "its-own", **config}))
+    trusted = of(pretrained=str(folder), trust_remote_code=True)
+    assert (trusted.limit, trusted.trust_remote_code) == (321, True)
+    assert trusted.load_tokenizer().vocab_size > 0
+    assert of(pretrained=str(folder), trust_remote_code="True").limit == 321
+
+
+def test_the_models_revision_is_no_other_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "kv_tasks.model_arguments.load_tokenizer", lambda name, **how: asked.append((name, how))
+    )
+    of(pretrained="a/b", revision="v2", max_length=9).load_tokenizer()
+    of(pretrained="a/b", revision="v2", tokenizer="c/d", max_length=9).load_tokenizer()
+    assert [(name, how["revision"]) for name, how in asked] == [("a/b", "v2"), ("c/d", None)]
 
 
 @pytest.mark.parametrize("setting", ["tokenized_requests", "tokenizer_backend"])

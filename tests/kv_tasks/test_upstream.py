@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
@@ -198,3 +201,60 @@ def test_two_definitions_of_one_name_are_refused() -> None:
     bundle.add("kv_tasks.flenqa_scores.normalize")
     with pytest.raises(ValueError, match="are both named normalize"):
         bundle.add("kv_tasks.normalize.normalize")
+
+
+@pytest.mark.parametrize(
+    ("family", "call", "message"),
+    [
+        ("mdqa_pos", "load(corpus='nq-open', documents=5, gold_position=1, distractors='x')",
+         "distractors 'x'; choose one of random, retrieved"),
+        ("mdqa_pos", "load(corpus='nq-open', documents=5, gold_position=1, samples=0)",
+         "samples 0; choose 1 to"),
+        ("kv_simple", "load(samples=2, dictionaries=5, placement='unifrom')",
+         "placement 'unifrom'; choose one of paper, uniform, even"),
+        ("kv_simple", "load(samples=-1, dictionaries=5)", "samples -1; choose 1 or more"),
+    ],
+)  # fmt: skip
+def test_metadata_that_names_nothing_is_refused_upstream_too(
+    family: str, call: str, message: str, tmp_path: Path, data: Path
+) -> None:
+    folder = write(family, tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import utils; utils.{call}"],
+        cwd=folder,
+        env={**os.environ, VARIABLE: str(data)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_a_published_file_is_fetched_once_and_needs_no_network_then(tmp_path: Path) -> None:
+    folder = write("flenqa", tmp_path / "out")
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "FLenQA.zip").write_bytes(b"zip")
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path / "www")
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/FLenQA.zip"
+    script = (
+        f"import utils; utils.PUBLISHED[utils.FLENQA] = ({url!r}, None); "
+        "print(utils.published(utils.FLENQA).read_bytes())"
+    )
+
+    def fetched() -> str:
+        env = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"),
+               "HF_HOME": str(tmp_path / "hf")}  # fmt: skip
+        env.pop(VARIABLE, None)
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    assert fetched() == "b'zip'\n"
+    server.shutdown()
+    server.server_close()
+    assert fetched() == "b'zip'\n"
