@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from click.testing import Result
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoConfig, AutoTokenizer, Gemma2Config, MixtralConfig, Phi3Config
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    Gemma2Config,
+    Lfm2Config,
+    MixtralConfig,
+    Phi3Config,
+)
 from typer.testing import CliRunner
 
 from kv_tasks.errors import RecipeError
@@ -254,6 +261,36 @@ def test_thoughts_that_a_template_puts_before_every_answer_are_warned_of(
     quiet = checked(tiny_recipe, off, tokenizer=tmp_path / "thinks")
     assert "data.chat_template_kwargs" not in found(quiet, "warning")
     assert "data.chat_template_kwargs" not in found(checked(tiny_recipe), "warning")
+
+
+def test_a_template_that_reads_the_clock_is_warned_of_until_it_is_given_the_date(
+    tiny_recipe: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    opening = "{% set day = date_string if date_string else strftime_now('%d %b %Y') %}"
+    opening += "{{ '<|im_start|>system\n' + day + '<|im_end|>\n' }}"
+    tokenizer.chat_template = opening + tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "dated")
+    told = found(checked(tiny_recipe, tokenizer=tmp_path / "dated"), "warning")
+    assert "writes today's date" in told["data.chat_template_kwargs"]
+    given = "data.chat_template_kwargs={date_string: 26 Jul 2024}"
+    quiet = checked(tiny_recipe, given, tokenizer=tmp_path / "dated")
+    assert "data.chat_template_kwargs" not in found(quiet, "warning")
+
+
+def test_layers_that_carry_one_question_into_the_next_are_refused_before_packs_of_several(
+    tiny_recipe: Path, tiny_tokenizer: Any, tmp_path: Path
+) -> None:
+    layers = {"layer_types": ["conv", "full_attention"]}
+    hybrid = folder_of(Lfm2Config(**SMALL, **layers), tiny_tokenizer, tmp_path / "lfm2")
+    several = checked(tiny_recipe, f"model={hybrid}", "lora.targets=[q_proj]")
+    refused = found(several, "error")["training.questions_per_pack"]
+    assert "8, but its conv" in refused or "8, but its linear_attention" in refused
+    assert refused.endswith(" layers would carry one question of a pack into the next; set it to 1")
+    assert "of which nothing is known here" in found(several, "unchecked")["memory and time"]
+    assert several.estimate is None
+    single = ["training.questions_per_pack=1", "lora.targets=[q_proj]"]
+    assert not found(checked(tiny_recipe, f"model={hybrid}", *single), "error")
 
 
 def test_a_first_token_that_a_template_leaves_out_is_warned_of(

@@ -54,6 +54,11 @@ def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: P
             "data.chat_template_kwargs: .*add_generation_prompt is decided by the training",
         ),
         ("data: {kind: mdqa, documents: 2, questions_per_context: 5}", "5 exceeds documents 2"),
+        ("training: {epochs: .inf}", r"training.epochs: .*finite number \(found inf\)"),
+        ("training: {learning_rate: .nan}", r"training.learning_rate: .*finite.* \(found nan\)"),
+        ("training: {max_grad_norm: .inf}", r"training.max_grad_norm: .*finite .*\(found inf\)"),
+        ("training: {weight_decay: .nan}", r"training.weight_decay: .*finite .*\(found nan\)"),
+        ("lora: {alpha: .inf}", r"lora.alpha: .*finite number \(found inf\)"),
     ],
 )
 def test_a_mistake_names_the_file_the_key_and_what_is_allowed(

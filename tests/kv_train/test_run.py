@@ -27,6 +27,7 @@ from kv_tasks.errors import (
     RunError,
 )
 from kv_tasks.files import sha256_file
+from kv_train import adapter
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
 from kv_train.building import arguments
 from kv_train.checkpoints import RefuseNaN
@@ -173,6 +174,26 @@ def test_a_run_killed_at_three_moments_ends_with_the_same_adapter(
     assert not work.exists()
 
 
+def test_a_run_killed_behind_its_last_step_trains_no_further(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint of one and a half epochs lies in the middle of one."""
+    recipe = load_recipe(str(tiny_recipe), ["training.epochs=1.5", "evaluation.steps=4"])
+    straight, out = tmp_path / "straight" / "killed", tmp_path / "killed"
+    run(recipe, straight)
+
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(adapter, "assemble", kill)
+        run(recipe, out)
+    assert newest_checkpoint(tmp_path / "killed.partial") == 6
+    run(recipe, out)
+    assert [entry["step"] for entry in log_of(out) if "loss" in entry] == [1, 2, 3, 4, 5, 6]
+    assert read_manifest(out) == read_manifest(straight)
+
+
 def newest_checkpoint(work: Path) -> int:
     return max(
         (int(mark.parent.name[11:]) for mark in work.glob("checkpoint-*/complete")), default=0
@@ -247,6 +268,8 @@ def test_seeds_that_are_no_numbers_are_refused(tiny_recipe: Path, tmp_path: Path
         for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,1")
     with pytest.raises(RecipeError, match="--seeds 0, 00"):
         for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "0, 00")
+    with pytest.raises(RecipeError, match="4294967296 is too large; .* at most 4294967295"):
+        for_seeds(load_recipe(str(tiny_recipe)), tmp_path, "1,4294967296")
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tiny_recipe: Path, tmp_path: Path) -> None:

@@ -12,6 +12,12 @@ from kv_train.attention import NAME
 from kv_train.packing import Collator, Pack
 from kv_train.recipe import Lora
 
+# Kinds of layers whose tokens see what a pack's layout says, or no other token at all.
+_APART = ("full_attention", "sliding_attention", "moe", "mlp")
+# Kinds that carry something from each token to the next, whatever the layout says: right for a
+# row alone. Any other kind sees less than all before it, by a mask that our attention ignores.
+_CARRYING = ("linear_attention", "conv", "hybrid")
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -29,6 +35,8 @@ class Architecture:
         windows: of each layer: the sliding window in tokens, None where a token sees all before.
         limit: most positions of a row, None where the model states none.
         experts: whether tokens choose among weights, which the estimates here know nothing of.
+        carrying: kinds of layers that carry a state or a convolution from token to token, of
+            which the estimates here know nothing either.
     """
 
     parameters: int
@@ -42,6 +50,7 @@ class Architecture:
     windows: tuple[int | None, ...]
     limit: int | None
     experts: bool
+    carrying: tuple[str, ...]
 
     def targeted(self, targets: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return the linear layers that PEFT would adapt: those whose last name is a target."""
@@ -84,8 +93,42 @@ def architecture(model: Any) -> Architecture:
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         windows=tuple(window if kind == "sliding_attention" else None for kind in kinds),
         limit=getattr(config, "max_position_embeddings", None),
-        experts=any(weight.dim() > 2 for weight in model.parameters()),
+        experts=_experts(model),
+        carrying=_carrying(model),
     )
+
+
+def _experts(model: Any) -> bool:
+    """Say whether weights of several experts are stacked; a convolution's are 3-D as well."""
+    return any(
+        weight.dim() > 2
+        for module in model.modules()
+        if not isinstance(module, torch.nn.Conv1d)
+        for weight in module.parameters(recurse=False)
+    )
+
+
+def _kinds(model: Any) -> list[str]:
+    """Return the kinds of layers that a model's configuration names, each once."""
+    return sorted(set(getattr(model.config.get_text_config(), "layer_types", None) or ()))
+
+
+def _carrying(model: Any) -> tuple[str, ...]:
+    """Return the kinds of layers that carry; some models name none and show a convolution."""
+    named = tuple(kind for kind in _kinds(model) if kind not in _APART)
+    convolves = any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
+    return named or (("convolution",) if convolves else ())
+
+
+def unshared(model: Any) -> str | None:
+    """Return why several questions of one pack would not be computed apart, None where they are.
+
+    Args:
+        model: see :func:`meta_model`.
+    """
+    if kinds := _carrying(model):
+        return f"its {', '.join(kinds)} layers would carry one question of a pack into the next"
+    return None
 
 
 def refusal(model: Any) -> str | None:
@@ -96,8 +139,13 @@ def refusal(model: Any) -> str | None:
     """
     if model.config.get_text_config() is not model.config:
         return "it reads more than text, and LoRA would also land on layers that no text reaches"
-    if architecture(model).experts:
-        return None  # they choose by values, which a model without weights does not have
+    unknown = [kind for kind in _kinds(model) if kind not in (*_APART, *_CARRYING)]
+    if unknown:
+        return f"its {', '.join(unknown)} layers are not supported in training"
+    if _experts(model) or _carrying(model):
+        # Experts choose by values, which a model without weights does not have, and kernels of
+        # recurrent layers need them.
+        return None
     tiny = Pack((1,) * 4, ((1, 1), (1, 1)), ((1, 1), (1, 1)), (None, None))
     batch = Collator(pad_token_id=0)([tiny])
     inputs = {name: batch[name].to("meta") for name in ("input_ids", "position_ids")}

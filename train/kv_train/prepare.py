@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
-from kv_train.architecture import architecture, meta_model, refusal
+from kv_train.architecture import architecture, meta_model, refusal, unshared
 from kv_train.examples import encode_rows, generate, held_out, held_out_names, row_names
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
@@ -109,6 +109,11 @@ def _check_architecture(recipe: Recipe, config: Any) -> None:
     model = meta_model(config)
     if reason := refusal(model):
         raise ModelError(f"{recipe.model}: {reason}; choose another model")
+    asked = recipe.training.questions_per_pack
+    if asked > 1 and (reason := unshared(model)):
+        raise ModelError(
+            f"training.questions_per_pack {asked}: {recipe.model}: {reason}; set it to 1"
+        )
     present = {name.rpartition(".")[2] for name in architecture(model).linears}
     if missing := [target for target in recipe.lora.targets if target not in present]:
         raise RecipeError(

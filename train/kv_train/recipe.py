@@ -24,13 +24,14 @@ _OF_GENERATORS = (
     "samples", "dictionaries", "documents", "corpus", "tokens", "shortest", "placement", "template",
     "questions_per_context", "text",
 )  # fmt: skip
-DICTIONARY_KINDS = ("simple", "multi-subkey", "multi-query")
+# What numpy takes.
+MAX_SEED = 2**32 - 1
 
 
 class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no changes once read."""
+    """A part of a recipe: no unknown keys, no number that is infinite or none, no changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -184,8 +185,7 @@ class Training(Section):
     gradient_checkpointing: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     save_steps: Annotated[int, Field(ge=1)] = 20
-    # What numpy takes.
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
 
     @model_validator(mode="after")
     def _whole_steps(self) -> "Training":

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from kv_tasks.errors import RecipeError
 from kv_tasks.paths import packaged
-from kv_train.recipe import Data, Recipe
+from kv_train.recipe import MAX_SEED, Data, Recipe
 
 
 class _Once(yaml.SafeLoader):
@@ -83,7 +83,7 @@ def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe
         seeds: such as ``0,1,2``: the seeds of data and training; None for the recipe's own.
 
     Raises:
-        RecipeError: ``seeds`` are no whole numbers, or one is there twice.
+        RecipeError: ``seeds`` are no whole numbers, or one is there twice or too large.
     """
     if seeds is None:
         return [(recipe, out)]
@@ -91,6 +91,10 @@ def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe
     numbers = [int(number) for number in given if number.isdecimal()]
     if len(set(numbers)) < len(given):
         raise RecipeError(f"--seeds {seeds}: expected different whole numbers, such as 0,1,2")
+    if max(numbers) > MAX_SEED:
+        raise RecipeError(
+            f"--seeds {seeds}: {max(numbers)} is too large; training.seed is at most {MAX_SEED}"
+        )
     return [
         (_with_seed(recipe, number), out.with_name(f"{out.name}-seed{number}"))
         for number in numbers

@@ -88,6 +88,14 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         # Count the answer tokens of a whole step, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
 
+    def _run_epoch(self, **arguments: Any) -> None:
+        """Train an epoch, unless a checkpoint that was gone on from holds the last step already.
+
+        Trainer stops after a step only: in the middle of an epoch it would make one too many.
+        """
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(**arguments)
+
     def compute_loss(
         self,
         model: torch.nn.Module,

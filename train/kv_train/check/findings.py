@@ -55,8 +55,9 @@ def too_long(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> Iterator
 
 def targets(recipe: Recipe, shapes: Architecture) -> Iterator[Finding]:
     """Find targets that the architecture does not have, or that are smaller than the rank."""
-    if shapes.experts:
-        unknown = "the model has experts, of which nothing is known here"
+    parts = ("experts",) * shapes.experts + shapes.carrying
+    if parts:
+        unknown = f"the model has {', '.join(parts)}, of which nothing is known here"
         yield Finding("unchecked", "memory and time", unknown)
     present = sorted({name.rpartition(".")[2] for name in shapes.linears})
     for target in recipe.lora.targets:

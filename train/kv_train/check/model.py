@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from kv_tasks.errors import ModelError
 from kv_tasks.paths import cache_folder
-from kv_train.architecture import Architecture, architecture, meta_model, refusal
+from kv_train.architecture import Architecture, architecture, meta_model, refusal, unshared
 from kv_train.check.findings import Finding
 from kv_train.models import DEMO, check_revision, public_name, resolve_model
 from kv_train.recipe import Recipe
@@ -57,7 +57,7 @@ def look_up(recipe: Recipe, stand_in: Path | None = None) -> Model:
         )
     tokens = stand_in or folder
     tokenizer = _tokenizer(tokens, findings)
-    config, shapes = _shapes(folder or stand_in, findings)
+    config, shapes = _shapes(recipe, folder or stand_in, findings)
     return Model(
         folder=tokens if tokenizer is not None else None,
         tokenizer=_with_template(tokenizer, tokens, findings),
@@ -162,7 +162,9 @@ def _with_template(tokenizer: Any, folder: Path | None, findings: list[Finding])
     return None
 
 
-def _shapes(folder: Path | None, findings: list[Finding]) -> tuple[Any, Architecture | None]:
+def _shapes(
+    recipe: Recipe, folder: Path | None, findings: list[Finding]
+) -> tuple[Any, Architecture | None]:
     """Return a configuration and the shapes of the model that it describes."""
     if folder is None or not (folder / "config.json").is_file():
         unknown = "limits of length, LoRA targets, memory and time: there is no config.json"
@@ -172,12 +174,16 @@ def _shapes(folder: Path | None, findings: list[Finding]) -> tuple[Any, Architec
         config = AutoConfig.from_pretrained(folder)
         model = meta_model(config)
         shapes = architecture(model)
-        refused = refusal(model)
+        refused, mixed = refusal(model), unshared(model)
     except Exception as error:  # noqa: BLE001 - any code of any architecture
         found = f"{folder / 'config.json'}: {_reason(error)}"
         findings.append(Finding("unchecked", "architecture", found))
         return None, None
     if refused is None:
+        asked = recipe.training.questions_per_pack
+        if mixed and asked > 1:
+            where = "training.questions_per_pack"
+            findings.append(Finding("error", where, f"{asked}, but {mixed}", "set it to 1"))
         return config, shapes
     findings.append(Finding("error", "model", f"cannot be trained here: {refused}"))
     return None, shapes

@@ -100,9 +100,9 @@ def estimate_of(
     ``recipe`` is as it would run here, ``on_gpus`` as it would there.
     """
     shapes = model.shapes
-    if not train.packs or model.config is None or shapes is None or shapes.experts:
+    if not train.packs or model.config is None or shapes is None:
         return None
-    if not shapes.targeted(recipe.lora.targets):
+    if shapes.experts or shapes.carrying or not shapes.targeted(recipe.lora.targets):
         return None
     epoch = training_flops(shapes, recipe, train.packs)
     step = epoch.total / -(-plan.packs // recipe.training.packs_per_step)
