@@ -1,3 +1,4 @@
+# make install  the environment in .venv
 # make demo   the whole loop on a real model        make test   the whole test suite
 # make check  what CI runs: lint, types, tests      make results  RESULTS.md from the kept runs
 # make clean  remove the environment

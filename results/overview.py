@@ -1,7 +1,7 @@
 """What every condition changed, as one figure and one table: documents, keys, a general task.
 
-What each column shows is written in ``conditions.yaml``, as ``overview`` of a model: the task of
-each column, null where a model has none. Conditions without the first of them have no row;
+What each column shows is written in ``about.yaml``, as ``overview`` of a study: the task of
+each column, null where a study has none. Conditions without the first of them have no row;
 ``short`` of a condition stands beside its name. Seeds of one recipe, NAME-seed0 and so on, are one
 row.
 """
@@ -21,8 +21,7 @@ from kv_adapters.reports.figures.scene import COLOURS, Drawing, finish
 
 COLUMNS = ("real documents", "keys, template", "keys, no template", "HellaSwag")
 HEADINGS = (
-    "condition", "trained on", "task, answers", "base", "adapter", "change", "cut at 20 words",
-    "median words", "keys, template", "keys, no template", "HellaSwag",
+    "condition", "trained on", "accuracy", "change", "cut at 20 words", "words", "HellaSwag",
 )  # fmt: skip
 WIDTHS = (3.0, 2.0, 2.0, 2.0)
 # Inches a row; rows above a heading; inches of title and axis.
@@ -49,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """One model.
+    """One study.
 
     Attributes:
         title: the model and how it was trained and evaluated.
@@ -76,6 +75,11 @@ class Section:
                 short = self.short.get(name, "")
                 found.append(Row(name, short, cells, cells[0], self.lengths.get(name)))
         return found
+
+    def asked(self) -> str:
+        """Return the task of the first column, and its answers."""
+        answers = sorted({row.first.difference.documents for row in self.rows()})
+        return f"{self.tasks[0]}, {' or '.join(f'{n:,}' for n in answers)} answers:"
 
 
 def one_a_recipe(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -107,26 +111,21 @@ def seeds_of(label: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if re.fullmatch(pattern, name)]
 
 
-def table(sections: Sequence[Section]) -> list[tuple[str, ...]]:
+def table(section: Section) -> list[tuple[str, ...]]:
     """Return headings and a row a condition, of Markdown cells."""
     found: list[tuple[str, ...]] = [HEADINGS]
-    for section in sections:
-        for row in section.rows():
-            d, cut, words = row.first.difference, row.cut(), (row.lengths or {}).get("words")
-            keys, plain, general = (cell and cell.difference for cell in row.cells[1:])
-            found.append((
-                row.label,
-                row.short,
-                f"{row.first.name}, {d.documents}",
-                f"{d.base:.2f}",
-                f"{d.other:.2f}",
-                interval(d.difference, d.low, d.high),
-                interval(cut["change"], cut["low"], cut["high"]) if cut else "",
-                f"{words[0]:g} to {words[1]:g}" if words else "",
-                f"{keys.other:.2f} of {keys.documents}" if keys else "",
-                f"{plain.other:.2f} of {plain.documents}" if plain else "",
-                interval(general.difference, general.low, general.high) if general else "",
-            ))  # fmt: skip
+    for row in section.rows():
+        d, cut, words = row.first.difference, row.cut(), (row.lengths or {}).get("words")
+        general = row.cells[-1] and row.cells[-1].difference
+        found.append((
+            row.label,
+            row.short,
+            f"{d.base:.2f} to {d.other:.2f}",
+            interval(d.difference, d.low, d.high),
+            interval(cut["change"], cut["low"], cut["high"]) if cut else "",
+            f"{words[0]:g} to {words[1]:g}" if words else "",
+            interval(general.difference, general.low, general.high) if general else "",
+        ))  # fmt: skip
     return found
 
 
@@ -135,7 +134,12 @@ def draw(sections: Sequence[Section]) -> Drawing:
     shown = [(section, rows) for section in sections if (rows := section.rows())]
     lines = sum(len(rows) for _, rows in shown) + GAP * len(shown)
     figure = Figure(figsize=(11.0, REST + ROW * lines), layout="constrained")
-    columns = figure.subplots(1, len(COLUMNS), sharey=True, width_ratios=WIDTHS)
+    # A column that no condition of these was asked is left out.
+    kept = [
+        n for n in range(len(COLUMNS)) if any(row.cells[n] for _, rows in shown for row in rows)
+    ]
+    columns = figure.subplots(1, len(kept), sharey=True, width_ratios=[WIDTHS[n] for n in kept])
+    columns = columns if len(kept) > 1 else [columns]
     height, labels, described = 0.0, dict[float, str](), []
     for section, rows in shown:
         height -= GAP
@@ -147,21 +151,24 @@ def draw(sections: Sequence[Section]) -> Drawing:
         for row in rows:
             labels[height] = ": ".join(filter(None, (row.label, row.short)))
             described.append(_words(row))
-            for axes, cell in zip(columns, row.cells, strict=True):
-                if cell is not None:
+            for axes, n in zip(columns, kept, strict=True):
+                if (cell := row.cells[n]) is not None:
                     _bar(axes, cell, height)
             if (cut := row.cut()) is not None:
                 columns[0].plot([100 * cut["change"]], [height], color="#333333", marker="|",
                                 markersize=9, markeredgewidth=1.5)  # fmt: skip
             height -= 1
-    for axes, title in zip(columns, COLUMNS, strict=True):
-        _tidy(axes, title, height)
+    for axes, n in zip(columns, kept, strict=True):
+        _tidy(axes, COLUMNS[n], height)
+        if COLUMNS[n] == "HellaSwag":
+            axes.axvspan(-1, 0, color="#eeeeee", zorder=0)
     columns[0].set_yticks(list(labels), list(labels.values()), fontsize=9)
     return finish(
         figure, "overview",
         "Change of every condition in points, with 95 % intervals; filled where the interval of "
-        f"that task alone excludes zero; the stroke: with no answer above {CUT} words. A key's "
-        "answer is right with value and dictionary. Empty: not measured.",
+        f"that task alone excludes zero; black tick: both models' answers cut after {CUT} words. A "
+        "key's answer is right with value and dictionary, among 16 dictionaries. Shaded: a loss "
+        "within the margin of 1 point. Empty: not measured.",
         f"Change in points. {'; '.join(described)}.",
     )  # fmt: skip
 

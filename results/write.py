@@ -1,9 +1,10 @@
-"""Write RESULTS.md, a page a model with every table, and the figures, from the runs kept here.
+"""Write RESULTS.md, a page a study with every table, and the figures, from the runs kept here.
 
     python results/write.py          # or: make results
 
-What a condition is, and what was found, is written by hand (conditions.yaml); tables and figures
-are computed from the harness's own files by ``kv_adapters.comparison``.
+What a condition is, and what was found, is written by hand (about.yaml of each study, and the
+template of RESULTS.md); tables and figures are computed from the harness's own files by
+``kv_adapters.comparison``.
 """
 
 import json
@@ -14,9 +15,9 @@ from statistics import fmean
 from typing import Any
 
 import jsonlines
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from overview import Section, draw, interval, one_a_recipe, seeds_of, table
+from study import load_study
 
 from kv_adapters.comparison import tables
 from kv_adapters.comparison.compare import Comparison
@@ -31,7 +32,29 @@ from kv_train.held_out import PARTS, other_kinds
 HERE = Path(__file__).resolve().parent
 LENGTHS = "by-length.json"
 PARTS_OF_A_KEY = ("value_match", "dictionary_match")
-app = console.program("Write RESULTS.md, its models' pages and figures.")
+# As they stand in RESULTS.md, each group with an overview.
+GROUPS = {
+    "SmolLM2-135M-Instruct, five documents": (
+        "smollm2-135m-gpu",
+        "smollm2-135m-scaled",
+        "smollm2-135m",
+        "smollm2-135m-middle",
+        "smollm2-135m-demo",
+    ),
+    "SmolLM2-135M-Instruct, twenty documents": (
+        "smollm2-135m-gpu-twenty",
+        "smollm2-135m-scaled-twenty",
+        "smollm2-135m-4k",
+        "smollm2-135m-twenty",
+    ),
+    "Qwen2.5-Coder-0.5B-Instruct": (
+        "qwen2.5-coder-0.5b",
+        "qwen2.5-coder-0.5b-vllm",
+        "qwen2.5-coder-0.5b-short",
+        "qwen2.5-coder-0.5b-short-twenty",
+    ),
+}
+app = console.program("Write RESULTS.md, its studies' pages and figures.")
 
 
 @app.command()
@@ -47,73 +70,68 @@ def main() -> None:
 
 def render() -> tuple[dict[str, str], dict[str, bytes]]:
     """Return every page's text by its place in the repository, every figure's bytes by name."""
-    described = yaml.safe_load((HERE / "conditions.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
     figures: dict[str, bytes] = {}
-    in_short, open_ = described.pop("in_short"), described.pop("open")
-    sections: list[Section] = []
-    models = [_model(name, entry, figures, sections) for name, entry in described.items()]
-    overview = draw(sections)
-    figures["overview.svg"] = overview.svg
-    page = environment.get_template("RESULTS.md.j2")
-    further = environment.get_template("MODEL.md.j2")
-    texts = {
-        "RESULTS.md": page.render(
-            in_short=in_short, open=open_, overview=overview, table=table(sections), models=models
-        )
-    }
-    for model in models:
-        texts[f"results/{model['name']}/README.md"] = further.render(model=model)
+    groups = []
+    for number, (title, names) in enumerate(GROUPS.items(), start=1):
+        studies = [_study(name, figures) for name in names]
+        overview = draw([study["section"] for study in studies if study["section"]])
+        file = f"overview-{number}.svg"
+        figures[file] = overview.svg
+        groups.append({
+            "title": title, "studies": studies, "file": file, "caption": overview.caption,
+        })  # fmt: skip
+    page, further = (environment.get_template(f"{name}.md.j2") for name in ("RESULTS", "STUDY"))
+    everything = [study for group in groups for study in group["studies"]]
+    rows = {(study["name"], row[0]): row for study in everything for row in study["rows"]}
+    texts = {"RESULTS.md": page.render(groups=groups, rows=rows)}
+    for study in everything:
+        texts[f"results/{study['name']}/README.md"] = further.render(study=study)
     return texts, figures
 
 
-def _model(
-    name: str, entry: dict[str, Any], figures: dict[str, bytes], sections: list[Section]
-) -> dict[str, Any]:
-    """Return what the page says of one model.
-
-    Its figures are added to ``figures``, its rows of the overview to ``sections``.
-    """
+def _study(name: str, figures: dict[str, bytes]) -> dict[str, Any]:
+    """Return what the pages say of one study; its figures are added to ``figures``."""
     folder = HERE / name
-    runs = {condition: load_run(folder / condition) for condition in entry["conditions"]}
+    about = load_study(folder)
+    runs = {condition: load_run(folder / condition) for condition in about.conditions}
     base, *others = runs.values()
     verdicts = judge(base, others)
     cut = folder / LENGTHS
     lengths = json.loads(cut.read_text(encoding="utf-8")) if cut.is_file() else {}
     shown = one_a_recipe(verdicts)
-    if "overview" in entry:
-        short = {k: v["short"] for k, v in entry["conditions"].items() if "short" in v}
+    section = None
+    if about.overview:
+        short = dict(about.short)
         for verdict in shown:
-            for seed in seeds_of(verdict.adapter, short):
+            for seed in seeds_of(verdict.adapter, about.short):
                 short.setdefault(verdict.adapter, short[seed])
-        sections.append(Section(entry["title"], entry["overview"], shown, short, lengths))
+        section = Section(about.title, about.overview, shown, short, lengths)
     # More curves than a few hide each other; the tables have every condition.
-    drawn = [v for v in verdicts if not v.seeds and v.adapter in entry.get("drawn", runs)]
+    drawn = [v for v in verdicts if not v.seeds and v.adapter in (about.drawn or runs)]
     drawings = []
     for drawing in draw_all(Scene(base, drawn, published=True)):
         file = f"{name}-{drawing.stem}.svg"
         figures[file] = drawing.svg
-        first = drawing.stem in entry.get("first", ())
+        first = drawing.stem in about.first
         drawings.append({"file": file, "caption": drawing.caption, "first": first})
     return {
         "name": name,
-        "title": entry["title"],
-        "conditions": entry["conditions"],
-        "machine": entry.get("machine", "2 cores"),
+        "about": about,
+        "section": section,
+        "asked": section.asked() if section else "",
+        "rows": table(section) if section else [],
         "scores": _side_by_side(shown),
         "keys": _keys(runs),
         "lengths": _lengths({v.adapter: lengths[v.adapter] for v in shown if v.adapter in lengths}),
         "texts": [tables.markdown(verdict) for verdict in verdicts],
-        "contrasts": [_contrast(runs[a], runs[b]) for a, b in entry.get("contrasts", ())],
+        "contrasts": [_contrast(runs[a], runs[b]) for a, b in about.contrasts],
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
-        "found": entry.get("found"),
-        "notes": entry.get("notes"),
         "commands": _commands([base, *others]),
-        "tried": entry.get("tried"),
         "logs": [log for name in runs if (log := _log(folder / name / "log.jsonl"))],
     }
 

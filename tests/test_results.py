@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kv_adapters.comparison.verdict import Verdict
+from kv_tasks.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +44,32 @@ def test_answers_cut_to_equal_length_score_as_the_page_says(model: str) -> None:
     recipes = {name for name in kept if name.endswith(" seeds")}
     assert set(kept) - recipes == asked - {"base"}
     assert script("by_length").by_length(folder) == kept
+
+
+def test_every_study_is_on_the_page() -> None:
+    listed = [name for names in script("write").GROUPS.values() for name in names]
+    assert sorted(listed) == sorted(
+        file.parent.name for file in (ROOT / "results").glob("*/about.yaml")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: t\nfound: f\nconditions: {base: {waht: x}}\n", "conditions.base.waht"),
+        ("title: t\nconditions: {}\n", "found"),
+        ("title: [", "while parsing"),
+        (None, "No such file"),
+    ],
+)
+def test_a_study_that_is_not_described_is_named(
+    text: str | None, message: str, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "about.yaml").write_text(text)
+    with pytest.raises(RunError, match="about.yaml: ") as caught:
+        script("study").load_study(tmp_path)
+    assert message in str(caught.value)
 
 
 @dataclass
