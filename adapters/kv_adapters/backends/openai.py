@@ -19,6 +19,10 @@ from kv_adapters.evaluation.answers import recorded
 from kv_tasks.errors import AdapterError, ServiceError, UsageError
 
 CONCURRENT = 8
+# Tries of one request, with 76 seconds of waiting in all: a limit a minute long is over by then.
+TRIES = 12
+# A service may answer these otherwise a moment later; any other refusal stays one.
+PASSING = (408, 409, 429)
 KEY = "OPENAI_API_KEY"
 URL = "https://api.openai.com/v1"
 # These reason before they answer, and take neither a temperature nor stop sequences.
@@ -45,7 +49,10 @@ class OpenAIBackend:
             "num_concurrent": CONCURRENT,
             "seed": settings.seed,
         }
-        self.lm = recorded(_chat_class(), refuses=False)(**self._arguments)
+        # What is asked is paid for: no more of it is lost at a failure than was under way. How
+        # often it is tried changes no answer, and so is no part of what describes them.
+        harness_class = recorded(_chat_class(), refuses=False, part=CONCURRENT)
+        self.lm = harness_class(**self._arguments, max_retries=TRIES)
 
     def select(self, adapter: Path | None) -> None:
         """Ask this job's model from now on; None is the base model."""
@@ -61,8 +68,10 @@ def _chat_class() -> type[Any]:
     """Return the harness's class for chats, greedy for every model that can be.
 
     The harness takes any name with a 5 in it, gpt-3.5-turbo among them, for a reasoning model,
-    whose temperature is 1 and whose answers nothing stops.
+    whose temperature is 1 and whose answers nothing stops. It also asks again after any exception,
+    and each answer is paid for: an error that stays one is handed on as an answer, then raised.
     """
+    from aiohttp import ClientResponseError
     from lm_eval.models.openai_completions import LocalChatCompletion, OpenAIChatCompletion
 
     def payload(self: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -72,16 +81,38 @@ def _chat_class() -> type[Any]:
             return asked
         asked = dict(LocalChatCompletion._create_payload(self, *arguments, **options))
         asked["max_completion_tokens"] = asked.pop("max_tokens")
-        return asked
+        # The service refuses an empty list.
+        return {key: value for key, value in asked.items() if key != "stop" or value}
 
     def parse(self: Any, outputs: Any, **options: Any) -> list[str]:
         for output in outputs if isinstance(outputs, list) else [outputs]:
             _refuse_unanswered(output, self.model)
         return list(OpenAIChatCompletion.parse_generations(self, outputs, **options))
 
-    name = OpenAIChatCompletion.__name__
-    methods = {"_create_payload": payload, "parse_generations": parse}
-    return type(name, (OpenAIChatCompletion,), methods)
+    async def call(self: Any, *arguments: Any, **options: Any) -> list[Any]:
+        try:
+            return list(await OpenAIChatCompletion.amodel_call(self, *arguments, **options))
+        except ServiceError as error:
+            return [error]
+        except ClientResponseError as error:
+            if error.status in PASSING or error.status >= 500:
+                raise
+            return [error]
+
+    def generate(self: Any, *arguments: Any, **options: Any) -> list[str]:
+        answers = OpenAIChatCompletion.generate_until(self, *arguments, **options)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return list(answers)
+
+    methods = {
+        "_create_payload": payload,
+        "parse_generations": parse,
+        "amodel_call": call,
+        "generate_until": generate,
+    }
+    return type(OpenAIChatCompletion.__name__, (OpenAIChatCompletion,), methods)
 
 
 def _refuse_unanswered(output: Mapping[str, Any], model: str) -> None:

@@ -62,7 +62,7 @@ def pair(base: Run, other: Run, task: str) -> Pairing:
     if not pairs:
         raise RunError(
             f"{task}: no prompt of {base.label} is also in {other.label}; were chat template, "
-            "limit or seed different?"
+            "limit or seed different, or the date that the chat template writes?"
         )
     joined = {found.base.key for found in pairs}
     left = {_document(s) for s in mine.samples if s.key not in joined}

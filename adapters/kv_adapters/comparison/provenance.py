@@ -20,6 +20,8 @@ _COUNTS = {
     "found in the prefix cache": "cached_tokens",
     "tokens generated": "generated_tokens",
 }
+# No evaluation counts as far.
+MOST = 2**63
 
 Results = Mapping[str, Any]
 
@@ -84,13 +86,12 @@ def _sums(records: Sequence[Results]) -> dict[str, str]:
     """Return counts over all evaluations that hold them, with the cached share in words."""
     found: dict[str, str] = {}
     for name, key in _COUNTS.items():
-        known = [record[key] for record in records if isinstance(record.get(key), int)]
-        if known:
+        if known := [record[key] for record in records if _counted(record.get(key))]:
             found[name] = f"{sum(known):,}"
     shares = [
         (record["cached_tokens"], record["prompt_tokens"])
         for record in records
-        if all(isinstance(record.get(key), int) for key in ("cached_tokens", "prompt_tokens"))
+        if all(_counted(record.get(key)) for key in ("cached_tokens", "prompt_tokens"))
     ]
     if prompt := sum(asked for _, asked in shares):
         cached = sum(kept for kept, _ in shares)
@@ -98,8 +99,13 @@ def _sums(records: Sequence[Results]) -> dict[str, str]:
     return found
 
 
+def _counted(value: object) -> bool:
+    """Whether a value may be a count; a damaged one can be longer than a float."""
+    return isinstance(value, int) and 0 <= value < MOST
+
+
 def _seconds(results: Results) -> float:
     try:
         return float(results.get("total_evaluation_time_seconds") or 0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -21,6 +21,7 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 # What guessing scores where one of several choices is written out; the longest that fits counts.
 WRITTEN_CHOICES: Mapping[str, float] = {"mmlu_": 0.25, "mmlu_pro_": 0.1, "mmlu_prox_": 0.1}
 N = TypeVar("N", int, float)
+K = TypeVar("K", int, str)
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def _headlines(
         return
     metrics = row.get("metrics")
     for metric in metrics if isinstance(metrics, list) else ():
+        if not isinstance(metric, str):
+            continue
         # A difference in a loss would be read the wrong way round.
         if isinstance(row.get(metric), int | float) and higher_is_better.get(metric) is not False:
             yield metric, row.get("filter", "none")
@@ -189,9 +192,9 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             raise ValueError(f"{score} is outside 0 to 1")
         return Sample(
             task=task,
-            doc_id=row["doc_id"],
-            doc_hash=row["doc_hash"],
-            prompt_hash=row["prompt_hash"],
+            doc_id=_of(int, row, "doc_id"),
+            doc_hash=_of(str, row, "doc_hash"),
+            prompt_hash=_of(str, row, "prompt_hash"),
             score=score,
             question_id=f"{task}:{row['doc_id']}" if question_id is None else str(question_id),
             gold_position=_number(doc.get("gold_position"), int),
@@ -206,11 +209,19 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             file=file,
             offset=offset,
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise MetricError(
             f"{file}: document {row.get('doc_id')}: no score by {metric!r} ({error!r}); "
             "expected a number from 0 to 1 in a row of lm_eval 0.4.13"
         ) from error
+
+
+def _of(kind: type[K], row: Mapping[str, Any], key: str) -> K:
+    """Return what a document is known by; anything else could not be looked up."""
+    value = row[key]
+    if not isinstance(value, kind):
+        raise TypeError(f"{key} is {value!r}, not {kind.__name__}")
+    return value
 
 
 def _number(value: Any, kind: type[N]) -> N | None:
@@ -229,5 +240,5 @@ def _chance(task: str, responses: Sequence[Any]) -> float:
 
 def _prompt(row: Mapping[str, Any]) -> str:
     arguments = row.get("arguments")
-    first = arguments.get("gen_args_0", {}) if isinstance(arguments, Mapping) else {}
-    return str(first.get("arg_0", ""))
+    first = arguments.get("gen_args_0") if isinstance(arguments, Mapping) else None
+    return str(first.get("arg_0", "")) if isinstance(first, Mapping) else ""

@@ -2,15 +2,17 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import wait_none
 
-from kv_adapters.backends.openai import REASONING_TOKENS
+from kv_adapters.backends import Settings
+from kv_adapters.backends.openai import CONCURRENT, REASONING_TOKENS, TRIES, open_backend
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import AdapterError, UsageError
@@ -20,12 +22,19 @@ ANSWER = "The value of key 1 is 2 and it is in Dictionary [3]."
 
 
 class Service(ThreadingHTTPServer):
-    """Answers every chat with one sentence and remembers what it was asked."""
+    """Answers every chat with one sentence and remembers what it was asked.
+
+    Requests that ``refuses`` says a status for, by how many were answered and refused before, get
+    that instead.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[dict[str, Any]] = []
+        self.refused = 0
         self.answer = ANSWER
+        self.refuses: Callable[[int, int], int | None] = lambda answered, refused: None
+        self.lock = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -37,12 +46,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append({"path": self.path, **asked})
+        with self.server.lock:
+            status = self.server.refuses(len(self.server.asked), self.server.refused)
+            if status:
+                self.server.refused += 1
+            else:
+                self.server.asked.append({"path": self.path, **asked})
         message = {"role": "assistant", "content": self.server.answer}
         reason = "stop" if self.server.answer else "length"
         choice = {"index": 0, "message": message, "finish_reason": reason}
         text = json.dumps({"choices": [choice]}).encode()
-        self.send_response(200)
+        self.send_response(status or 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -126,6 +140,54 @@ def test_reasoning_that_leaves_no_tokens_for_an_answer_is_no_wrong_answer(
     (outcome,) = evaluate(replace(asked(service, tmp_path, limit=1), base="o3-mini"))
     assert outcome.status == "failed"
     assert "o3-mini: reasoned for all of its tokens" in outcome.reason
+    # Each try would be paid for.
+    assert len(service.asked) == 1
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once."""
+    monkeypatch.setattr("lm_eval.models.api_models.wait_exponential", lambda **_: wait_none())
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_rate_limit_is_waited_for(service: Service, tmp_path: Path) -> None:
+    service.refuses = lambda answered, refused: 429 if refused < TRIES - 1 else None
+    (outcome,) = evaluate(asked(service, tmp_path, limit=1))
+    assert (outcome.reason, len(service.asked), service.refused) == ("", 1, TRIES - 1)
+    (file,) = (tmp_path / "base").glob("results_*.json")
+    assert "max_retries" not in json.loads(file.read_text())["config"]["model_args"]
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_of_answers_that_were_paid_for_no_more_are_lost_than_were_under_way(
+    service: Service, tmp_path: Path
+) -> None:
+    documents = 3 * CONCURRENT
+    service.refuses = lambda answered, refused: 429 if answered >= documents - 4 else None
+    (outcome,) = evaluate(asked(service, tmp_path, limit=documents))
+    assert outcome.status == "failed"
+    service.refuses = lambda answered, refused: None
+    (outcome,) = evaluate(asked(service, tmp_path, limit=documents))
+    assert outcome.status == "done"
+    (file,) = (tmp_path / "base").glob("results_*.json")
+    kept = json.loads(file.read_text())["kv_adapters"]["answers_kept"]
+    assert kept == documents - CONCURRENT
+
+
+def test_a_refusal_that_stays_one_is_not_asked_for_again(service: Service, tmp_path: Path) -> None:
+    service.refuses = lambda answered, refused: 400
+    (outcome,) = evaluate(asked(service, tmp_path, limit=1))
+    assert (outcome.status, service.refused) == ("failed", 1)
+    assert "400" in outcome.reason
+
+
+def test_an_empty_list_of_stop_sequences_is_not_sent(service: Service) -> None:
+    settings = Settings(base=Path("gpt-x"), adapters=[], base_name="gpt-x", url=service.url)
+    lm = open_backend(settings).lm
+    chat = [{"role": "user", "content": "hello"}]
+    assert "stop" not in lm._create_payload(chat, generate=True, gen_kwargs={"until": []})
+    assert lm._create_payload(chat, gen_kwargs={"until": ["."]})["stop"] == ["."]
 
 
 def test_windows_are_counted_with_the_tokenizer_that_is_named(

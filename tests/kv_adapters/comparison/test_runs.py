@@ -90,6 +90,24 @@ def test_a_damaged_file_is_named(write_run: Write, pattern: str, text: str, mess
     assert file.name in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"doc_id": 0', '"doc_id": [0]', r"doc_id is \[0\], not int"),
+        ('"doc_hash": "d0"', '"doc_hash": {}', "doc_hash is {}, not str"),
+        ('"prompt_hash": "pmdqa_010"', '"prompt_hash": null', "prompt_hash is None, not str"),
+        ('_em": 1.0', f'_em": 1{400 * "0"}', "too large"),
+        ('"gold_position": 1', '"gold_position": Infinity', "infinity"),
+        ('["best_subspan_em"]', '[["best_subspan_em"]]', "no numeric metric"),
+    ],
+)
+def test_a_damaged_row_is_named(write_run: Write, old: str, new: str, message: str) -> None:
+    folder = edit(write_run("base", {1: [1.0]}), "samples_*", old, new)
+    with pytest.raises(RunError, match=message) as caught:
+        load_run(folder)
+    assert "samples_mdqa_01_" in str(caught.value)
+
+
 def test_results_without_samples_say_which_flag_was_missing(write_run: Write) -> None:
     folder = write_run("base", {1: [1.0]})
     next(folder.glob("samples_*")).unlink()
@@ -283,8 +301,12 @@ def test_results_of_several_models_in_one_folder_are_refused(
 def test_what_results_of_other_origin_say_oddly_is_left_out(write_run: Write) -> None:
     folder = changed(
         write_run("base", {1: [0.0]}),
-        kv_adapters={"prompt_tokens": 10, "cached_tokens": None, "generated_tokens": "many"},
-        total_evaluation_time_seconds="long",
+        kv_adapters={
+            "prompt_tokens": 10,
+            "cached_tokens": 10**400,
+            "generated_tokens": "many",
+        },
+        total_evaluation_time_seconds=10**400,
         group_subtasks={"a": ["b", "mdqa_01"], "b": ["a"], "c": "mdqa_01"},
         **{"n-samples": {"mdqa_01": 3}},
     )
@@ -292,5 +314,7 @@ def test_what_results_of_other_origin_say_oddly_is_left_out(write_run: Write) ->
     file.write_text(file.read_text().replace('"gold_position": 1', '"gold_position": [1, 2]'))
     run = load_run(folder)
     assert run.provenance["prompt tokens"] == "10"
+    assert "found in the prefix cache" not in run.provenance
+    assert run.provenance["evaluation time"] == "0 seconds"
     assert run.tasks["mdqa_01"].samples[0].gold_position is None
     assert "mdqa_01" in run.groups["a"]
