@@ -77,7 +77,7 @@ def evaluate(
     ] = None,
     backend: Annotated[BackendName, typer.Option(help="Who computes.")] = "vllm",
     url: Annotated[
-        str | None, typer.Option(help="Of the server, with --backend server or openai.")
+        str | None, typer.Option(help="Address of the server, with --backend server or openai.")
     ] = None,
     tensor_parallel: Annotated[
         int, typer.Option(min=1, help="GPUs that share one model, with vllm.")
@@ -127,7 +127,7 @@ def evaluate(
             "of a given length, such as kv_simple_16k."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the engine and few-shot sampling.")] = 1234,
+    seed: Annotated[int, typer.Option(help="Seed of the engine and of few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
     with console.requires("train"):
@@ -179,7 +179,7 @@ def serve(
         str | None,
         typer.Option(
             envvar="VLLM_API_KEY",
-            help="That every request must carry. Better in the variable: a process list shows "
+            help="Key that every request must carry. Better in the variable: a process list shows "
             "options. [default: none on loopback, elsewhere a random one, printed once]",
         ),
     ] = None,
@@ -196,7 +196,7 @@ def serve(
     log: Annotated[
         Path | None, typer.Option(help="What vLLM prints. [default: a temporary file]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the engine.")] = 1234,
+    seed: Annotated[int, typer.Option(help="Seed of the engine.")] = 1234,
     vllm_flags: Annotated[
         list[str] | None,
         typer.Argument(
