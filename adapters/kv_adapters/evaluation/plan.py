@@ -11,12 +11,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import TRAITS, BackendName
-from kv_adapters.chat_template import arguments_of
+from kv_adapters.chat_template import arguments_of, dated
 from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_adapters.evaluation.local_data import data_checksum
 from kv_adapters.evaluation.models import Models
@@ -27,7 +28,14 @@ from kv_tasks.model_arguments import TooLong
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
 # Of a unit, what may be absent: results of before there was any keep their digest.
-_LATER = ("chat_template_args", "data_sha256", "generation_sha256", "num_fewshot", "vllm_args")
+_LATER = (
+    "chat_template_args",
+    "data_sha256",
+    "generation_sha256",
+    "num_fewshot",
+    "vllm_args",
+    "date",
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,7 @@ class Unit:
     generation_sha256: str | None = None
     num_fewshot: int | None = None
     vllm_args: str | None = None
+    date: str | None = None
 
     @property
     def digest(self) -> str:
@@ -138,6 +147,8 @@ def plan(request: Request, models: Models) -> list[Unit]:
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
     further = json.dumps(request.vllm_args, sort_keys=True) if request.vllm_args else None
+    # Where the template writes it, prompts of another day are others.
+    today = date.today().isoformat() if dated(models.base, arguments) else None
     names = single_protocol(request.tasks)
     if request.num_fewshot and (own := next(filter(is_own, names), None)):
         raise fixed_shots(request.num_fewshot, own)
@@ -171,6 +182,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             generation_sha256=generation,
             num_fewshot=request.num_fewshot,
             vllm_args=further,
+            date=today if _templated(request, task) else None,
         )
         for adapter in [None, *models.adapters]
         for task in names

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -364,6 +365,36 @@ def test_prompts_are_rendered_as_the_adapters_were_trained_unless_the_user_says_
     models = find_models(str(base), [told, tiny_adapter], "hf")
     with pytest.raises(UsageError, match="trained with different arguments of the chat template"):
         plan(request_(base, tmp_path / "out"), models)
+
+
+def test_a_template_that_writes_the_date_asks_other_prompts_on_another_day(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    template = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}"
+        "{% endif %}<|im_start|>{{ date_string }}\n{{ messages[0].content }}"
+    )
+    (base / "chat_template.jinja").write_text(template)
+    models = Models(base, "b", "t", {})
+
+    def digests(**changes: Any) -> list[str]:
+        asked = request_(base, tmp_path / "out", tasks=[TASK, "hellaswag"], **changes)
+        return [unit.digest for unit in plan(asked, models)]
+
+    given = {"chat_template_args": {"date_string": "26 Jul 2024"}}
+    today = digests(), digests(**given), digests(chat_template="off")
+
+    class Tomorrow(date):
+        @classmethod
+        def today(cls) -> "Tomorrow":
+            return cls(2100, 1, 1)
+
+    monkeypatch.setattr("kv_adapters.evaluation.plan.date", Tomorrow)
+    tomorrow = digests(), digests(**given), digests(chat_template="off")
+    # The harness's own tasks are asked without the template.
+    assert [one == other for one, other in zip(today[0], tomorrow[0], strict=True)] == [False, True]
+    assert today[1:] == tomorrow[1:]
 
 
 def test_a_group_of_both_protocols_is_planned_member_by_member(tmp_path: Path) -> None:
