@@ -75,7 +75,7 @@ def render() -> tuple[dict[str, str], dict[str, bytes]]:
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
     figures: dict[str, bytes] = {}
-    groups = []
+    groups: list[dict[str, Any]] = []
     for number, (title, names) in enumerate(GROUPS.items(), start=1):
         studies = [_study(name, figures) for name in names]
         overview = draw([study["section"] for study in studies if study["section"]])
