@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from kv_tasks.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+# What a chat template calls for the date.
+CLOCK = "strftime_now"
 
 
 @lru_cache(maxsize=8)
@@ -62,6 +67,24 @@ def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str, **arguments: 
     if not tokenizer.chat_template:
         return None
     return _templated(tokenizer, [{"role": "user", "content": prompt}], **arguments)
+
+
+def writes_date(tokenizer: "PreTrainedTokenizerBase", **arguments: Any) -> bool:
+    """Say whether the chat template writes today's date: other prompts tomorrow.
+
+    Args:
+        tokenizer: of the model.
+        arguments: what the template is called with; a date among them ends it.
+
+    Raises:
+        ModelError: when the template refuses a message.
+    """
+    if CLOCK not in str(tokenizer.chat_template):
+        return False
+    # A variable of that name hides the clock from the template.
+    long_ago = {CLOCK: datetime(1970, 1, 1, tzinfo=UTC).strftime}
+    usual = chat_prompt(tokenizer, "?", **arguments)
+    return usual != chat_prompt(tokenizer, "?", **{**arguments, **long_ago})
 
 
 def as_read(tokenizer: "PreTrainedTokenizerBase", prompt: Any) -> str:

@@ -5,17 +5,15 @@ A model that may think first, such as Qwen3, renders another prompt when it is t
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kv_tasks.errors import UsageError
-from kv_tasks.tokens import chat_prompt, load_tokenizer
+from kv_tasks.tokens import CLOCK, load_tokenizer, writes_date
 from kv_train.adapter import chat_template_kwargs
 
-# Where a tokenizer's template may lie, and what one that asks for the date calls.
+# Where a tokenizer's template may lie.
 _TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
-_CLOCK = "strftime_now"
 
 
 def arguments_of(
@@ -55,15 +53,9 @@ def dated(folder: Path, arguments: Mapping[str, Any]) -> bool:
         arguments: what the template is called with; a date among them ends it.
     """
     files = [folder / name for name in _TEMPLATES if (folder / name).is_file()]
-    if not any(_CLOCK in file.read_text(encoding="utf-8") for file in files):
+    if not any(CLOCK in file.read_text(encoding="utf-8") for file in files):
         return False
-    tokenizer = load_tokenizer(str(folder))
-    # A variable of that name hides the clock from the template.
-    long_ago = {_CLOCK: datetime(1970, 1, 1, tzinfo=UTC).strftime}
-    usual, then = (
-        chat_prompt(tokenizer, "?", **{**arguments, **clock}) for clock in ({}, long_ago)
-    )
-    return usual != then
+    return writes_date(load_tokenizer(str(folder)), **arguments)
 
 
 def templated(harness_class: type[Any], arguments: Mapping[str, Any]) -> type[Any]:

@@ -21,17 +21,9 @@ from kv_train.run import run
 from kv_train.tokens import IGNORED
 from kv_train.trainer import answer_loss
 
-SHAPE = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 256,
-    "pad_token_id": 0,
-}
+from . import test_packing
+
+SHAPE = {**test_packing.SHAPE, "vocab_size": 64, "pad_token_id": 0}
 LINEAR = {
     "layer_types": ["linear_attention", "full_attention"],
     "linear_num_key_heads": 2,

@@ -31,7 +31,7 @@ def fixed_shots(number: int, task: str) -> UsageError:
     """Return the error for a number of few-shot examples that the harness would ignore."""
     return UsageError(
         f"--num-fewshot {number}: {task} has no examples by definition, and the harness would "
-        "ignore the number; evaluate it in a command of its own"
+        "ignore the number; evaluate it in a command of its own, without the option"
     )
 
 

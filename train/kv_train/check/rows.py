@@ -6,11 +6,11 @@ Unlike a training, this does not stop at the first row that cannot be used.
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
 from kv_tasks.errors import KVError
+from kv_tasks.tokens import writes_date
 from kv_train.check.findings import Finding
 from kv_train.check.model import Model
 from kv_train.packing import Pack, pack_rows
@@ -84,7 +84,7 @@ def gather(
     if model.tokenizer and key == "data" and made and isinstance(made[0], Row):
         findings += _opening(model.tokenizer, read[0], made[0])
         findings += _beginning(model.tokenizer, made[0])
-        findings += _clock(model.tokenizer, read[0], made[0], recipe.data.chat_template_kwargs)
+        findings += _clock(model.tokenizer, recipe.data.chat_template_kwargs)
     return Rows(
         contexts=tuple(len(list(group)) for _, group in groupby(ids)),
         encoded=encoded,
@@ -143,16 +143,9 @@ def _beginning(tokenizer: Tokenizer, encoded: Row) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _clock(
-    tokenizer: Tokenizer, row: Mapping[str, Any], encoded: Row, options: Mapping[str, Any]
-) -> Iterator[Finding]:
-    """Find a chat template that writes the time: another day makes other tokens."""
-    if "strftime_now" not in str(tokenizer.chat_template):
-        return
-    # A variable of that name hides the clock; a template that was given its date reads neither.
-    long_ago = {"strftime_now": datetime(1970, 1, 1, tzinfo=UTC).strftime}
-    then = _encode(tokenizer, row, encoded.name, {**options, **long_ago})
-    if isinstance(then, Finding) or then.input_ids != encoded.input_ids:
+def _clock(tokenizer: Tokenizer, options: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find a chat template that writes the date: another day makes other tokens."""
+    if writes_date(tokenizer, **options):
         yield Finding(
             "warning", "data.chat_template_kwargs",
             "the chat template writes today's date: trained, evaluated and served on different "
