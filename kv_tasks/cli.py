@@ -108,7 +108,8 @@ def data(
     )
     lines = rows(made, form=form, multi_turn=multi_turn, workers=workers)
     count = write_jsonl(
-        out, console.progress(lines, total=made.contexts if multi_turn else samples)
+        out,
+        console.progress(lines, total=made.contexts if multi_turn else samples, named="prompts"),
     )
     console.note(f"{count} lines of kind {kind}")
     _print(out)
@@ -198,7 +199,7 @@ def needle_data(
         seed=seed,
         form=form,
     )
-    count = write_jsonl(out, console.progress(made, total=samples))
+    count = write_jsonl(out, console.progress(made, total=samples, named="prompts"))
     console.note(f"{count} lines of needles")
     _print(out)
 

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from rich.progress import track
 from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, KVError, MissingPackageError
 
 T = TypeVar("T")
+_A_LINE_EVERY = 60  # seconds, where progress goes to a log
 
 
 class _Console(Console):
@@ -148,11 +150,23 @@ def json_object(text: str) -> dict[str, Any]:
     return found
 
 
-def progress(items: Iterable[T], *, total: int) -> Iterator[T]:
-    """Yield ``items`` while a bar on standard error counts them; on a terminal only."""
-    yield from track(
-        items, "", total=total, console=err, transient=True, disable=not err.is_terminal
-    )
+def progress(items: Iterable[T], *, total: int, named: str) -> Iterator[T]:
+    """Yield ``items`` and count them on standard error: a bar, or in a log a line a minute.
+
+    Args:
+        items: what takes long, one after the other.
+        total: how many they are.
+        named: what they are, such as "prompts".
+    """
+    if err.is_terminal:
+        yield from track(items, "", total=total, console=err, transient=True)
+        return
+    said = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - said >= _A_LINE_EVERY:
+            note(f"{done} of {total} {named} done")
+            said = time.monotonic()
+        yield item
 
 
 def note(message: str) -> None:

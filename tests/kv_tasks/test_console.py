@@ -117,3 +117,14 @@ def test_a_missing_package_is_named_even_by_an_import_that_names_none() -> None:
             raise ModuleNotFoundError("Could not import module 'Trainer'") from error
     with pytest.raises(MissingPackageError, match="Trainer"), console.requires("train"):
         raise ModuleNotFoundError("Could not import module 'Trainer'")
+
+
+def test_a_log_gets_a_line_a_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 20.0, 61.0, 61.0, 100.0, 122.0, 122.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+
+    assert list(console.progress("abcd", total=4, named="prompts")) == list("abcd")
+
+    assert capsys.readouterr().err.splitlines() == ["1 of 4 prompts done", "3 of 4 prompts done"]

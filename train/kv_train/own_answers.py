@@ -186,7 +186,7 @@ def _write(
         batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
         if not partial.stat().st_size:
             file.write(f"{json.dumps({'identity': mark})}\n")
-        for batch in console.progress(batches, total=len(batches)):
+        for batch in console.progress(batches, total=len(batches), named="batches"):
             for number, text in zip(batch, answering([prompts[n] for n in batch]), strict=True):
                 answers[number] = text
                 file.write(f"{json.dumps({'prompt': number, 'answer': text})}\n")

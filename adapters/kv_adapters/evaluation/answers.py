@@ -113,7 +113,8 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size:
     missing = [place for place, key in enumerate(keys) if key not in found]
     missing.sort(key=lambda place: str(requests[place].args[0]))
     parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-    for part in console.progress(parts, total=len(parts)):
+    named = f"parts of {size} answers"
+    for part in console.progress(parts, total=len(parts), named=named):
         answers = compute(lm, [requests[place] for place in part], disable_tqdm=True)
         part_keys = [keys[place] for place in part]
         if journal is not None:
