@@ -140,13 +140,15 @@ def draw(sections: Sequence[Section]) -> Drawing:
     ]
     columns = figure.subplots(1, len(kept), sharey=True, width_ratios=[WIDTHS[n] for n in kept])
     columns = columns if len(kept) > 1 else [columns]
+    # Its headings run over the other columns, and hide their lines.
+    columns[0].set_zorder(1)
     height, labels, described = 0.0, dict[float, str](), []
     for section, rows in shown:
         height -= GAP
         columns[0].annotate(
             _heading(section, rows[0]), (0.005, height + 0.9), fontsize=9, fontweight="bold",
             xycoords=("figure fraction", "data"), va="center", in_layout=False,
-            annotation_clip=False,
+            annotation_clip=False, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
         for row in rows:
             labels[height] = ": ".join(filter(None, (row.label, row.short)))
@@ -201,7 +203,6 @@ def interval(change: float, low: float, high: float) -> str:
 
 
 def _tidy(axes: Axes, title: str, bottom: float) -> None:
-    # A heading runs through all columns.
     axes.patch.set_visible(False)
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_ylim(bottom, 0)
