@@ -200,27 +200,31 @@ def newest_checkpoint(work: Path) -> int:
     )
 
 
-def test_two_processes_train_the_adapter_of_one(
-    tiny_adapter: Path, tiny_recipe: Path, tmp_path: Path
-) -> None:
+def test_two_processes_train_the_adapter_of_one(tiny_recipe: Path, tmp_path: Path) -> None:
+    """Nine packs are five for each, of which the last is empty."""
+    changes = ["data.samples=18", "training.epochs=2"]
+    alone = run(load_recipe(str(tiny_recipe), changes), tmp_path / "one")
     out = tmp_path / "two"
     launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     done = subprocess.run(
-        [*launch, "-m", "kv_train", "run", str(tiny_recipe), "--out", str(out)],
+        [*launch, "-m", "kv_train", "run", str(tiny_recipe), "--out", str(out)]
+        + [word for change in changes for word in ("--set", change)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "2 processes train together" in done.stderr
-    two, one = load_file(out / WEIGHTS), load_file(tiny_adapter / WEIGHTS)
+    two, one = load_file(out / WEIGHTS), load_file(alone / WEIGHTS)
     assert two.keys() == one.keys()
     for name, weights in one.items():
         torch.testing.assert_close(two[name], weights, rtol=1e-4, atol=2e-5)
-    for ours, theirs in zip(log_of(out), log_of(tiny_adapter), strict=True):
+    for ours, theirs in zip(log_of(out), log_of(alone), strict=True):
+        for line in (ours, theirs):
+            line.pop("epoch", None)  # an empty pack counts in it
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert read_manifest(out).identity == read_manifest(tiny_adapter).identity
+    assert read_manifest(out).identity == read_manifest(alone).identity
 
 
 def test_one_process_trains_on_one_gpu(
@@ -232,13 +236,11 @@ def test_one_process_trains_on_one_gpu(
     assert arguments(recipe, 4, evaluated=True, work=tmp_path, processes=1)._n_gpu == 1
 
 
-def test_packs_that_two_processes_cannot_share_evenly_are_refused(
+def test_a_step_that_processes_cannot_share_evenly_is_refused(
     tiny_recipe: Path, tmp_path: Path, tiny_base: Path
 ) -> None:
-    recipe = load_recipe(str(tiny_recipe), ["data.samples=18"])
+    recipe = load_recipe(str(tiny_recipe))
     write_rows(rows_of(recipe, tiny_base), tmp_path)
-    with pytest.raises(RecipeError, match="9 packs are no multiple of the 2 that 2 processes"):
-        prepare(recipe, tiny_base, tmp_path, processes=2)
     with pytest.raises(RecipeError, match="packs_per_step 2 is no multiple of the 3 packs"):
         prepare(recipe, tiny_base, tmp_path, processes=3)
 

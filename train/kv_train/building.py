@@ -21,6 +21,7 @@ from kv_train.prepare import Prepared
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
+from kv_train.sharing import ThenEmpty, empty_needed, empty_pack
 from kv_train.trainer import AnswerTrainer
 
 
@@ -52,10 +53,13 @@ def build(
         RefuseNaN(),
         ProgressLine(prepared.tokens_per_pack * recipe.training.packs_per_step),
     ]
+    packs = len(prepared.packs)
+    empty = empty_needed(packs, recipe.training.packs_per_batch, processes.count)
     trainer = AnswerTrainer(
+        order=ThenEmpty(packs, empty, seed=recipe.training.seed),
         model=lora_model(recipe, folder),
-        args=arguments(recipe, len(prepared.packs), bool(held), work, processes.count),
-        train_dataset=list(prepared.packs),
+        args=arguments(recipe, packs, bool(held), work, processes.count),
+        train_dataset=[*prepared.packs, *[empty_pack(prepared.pad_token_id)] * empty],
         eval_dataset=list(held.packs) if held else None,
         compute_metrics=held.metrics if held else None,
         data_collator=Collator(pad_token_id=prepared.pad_token_id),

@@ -74,8 +74,9 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     Raises:
         DataError: a row has no answer, or does not fit the recipe's limit or the model.
         ModelError: the model's chat template or architecture cannot be trained.
-        RecipeError: the packs cannot be shared out evenly, or the model lacks a target.
+        RecipeError: a step cannot be shared out evenly, or the model lacks a target.
     """
+    _check_shares(recipe, processes)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = AutoConfig.from_pretrained(folder)
     _check_architecture(recipe, config)
@@ -98,7 +99,6 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         _check_length(recipe, rows, limit)
         packs.append(pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack))
     trained, held = packs
-    _check_shares(recipe, len(trained), processes)
     _describe(trained)
     pad = tokenizer.pad_token_id
     return Prepared(trained, held, tokenizer.eos_token_id if pad is None else pad)
@@ -131,20 +131,14 @@ def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> Non
             )
 
 
-def _check_shares(recipe: Recipe, packs: int, processes: int) -> None:
-    """Refuse what would train some packs twice: processes get equally many batches."""
+def _check_shares(recipe: Recipe, processes: int) -> None:
+    """Refuse what could not be the steps of one process: a step is computed by all of them."""
     training = recipe.training
     together = training.packs_per_batch * processes
     if training.packs_per_step % together:
         raise RecipeError(
             f"training.packs_per_step {training.packs_per_step} is no multiple of the {together} "
             f"packs that {processes} processes compute together; change it or packs_per_batch"
-        )
-    if processes > 1 and packs % together:
-        raise RecipeError(
-            f"data.samples: {packs} packs are no multiple of the {together} that {processes} "
-            "processes compute together, so some would be trained twice; choose another number "
-            "of samples or processes"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.utils.data import Sampler
 from transformers import Trainer
 
 from kv_train.tokens import IGNORED
@@ -79,14 +80,23 @@ def answer_scores(
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """Trainer whose loss is :func:`answer_loss` and whose evaluation :func:`answer_scores`."""
+    """Trainer whose loss is :func:`answer_loss` and whose evaluation :func:`answer_scores`.
+
+    Args:
+        order: of the places of ``train_dataset`` in an epoch; Trainer's own unless given.
+        arguments: of Trainer.
+    """
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, *, order: Sampler[int] | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._order = order
         # Count the answer tokens of a whole step, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
+        return self._order or super()._get_train_sampler(train_dataset)
 
     def _run_epoch(self, **arguments: Any) -> None:
         """Train an epoch, unless a checkpoint that was gone on from holds the last step already.
