@@ -13,10 +13,12 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from kv_tasks.errors import ModelError
-from kv_train.architecture import architecture, meta_model, refusal, unshared
+from kv_train.architecture import architecture, meta_model
 from kv_train.attention import NAME
+from kv_train.longrope import astride, shorter
 from kv_train.packing import Collator, Pack
 from kv_train.recipe_files import load_recipe
+from kv_train.refusal import refusal, unshared
 from kv_train.run import run
 from kv_train.tokens import IGNORED
 from kv_train.trainer import answer_loss
@@ -33,9 +35,37 @@ LINEAR = {
 }
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_ssm": 64, "mamba_d_state": 8}
+LONGROPE = {
+    "max_position_embeddings": 64,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "short_factor": [1.0] * 4,
+        "long_factor": [4.0] * 4,
+    },
+}
+SLIDING = {
+    "use_sliding_window": True,
+    "sliding_window": 16,
+    "layer_types": ["sliding_attention"] * 2,
+}
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("qwen2_moe", SLIDING, "is not told of its sliding window of 16 tokens"),
+    ("phimoe", {"sliding_window": 16}, "is not told of its sliding window of 16 tokens"),
+    ("gpt_oss", {}, "s_aux is not supported"),
+    ("doge", {}, "it makes an attention mask of its own"),
+    ("xglm", {"d_model": 32, "num_layers": 2, "attention_heads": 4}, "an attention of its own"),
+    ("gptj", {"n_embd": 32, "n_head": 4, "rotary_dim": 4}, "an attention of its own"),
+    ("bart", {"d_model": 32}, "takes no position_ids"),
+    ("nemotron", {}, "do not hand on to attention what the trainer passes"),
+    ("mamba", {"num_attention_heads": None}, "it has no attention"),
+    ("gpt2", {}, "it could not be tried"),
+]
 APART: dict[str, dict[str, Any]] = {
     "llama": {},
     "gemma3_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16},
+    "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16},
+    "phi3": {**LONGROPE, "original_max_position_embeddings": 16},
     "qwen3_moe": EXPERTS,
 }
 CARRYING: dict[str, dict[str, Any]] = {
@@ -103,7 +133,7 @@ def own_loss_of(net: torch.nn.Module, row: Pack) -> float:
 @pytest.mark.parametrize("family", [*APART, *CARRYING])
 def test_questions_of_a_pack_are_computed_apart_or_refused(family: str) -> None:
     shapes = meta_model(config(family))
-    assert refusal(shapes) is None
+    assert refusal(config(family)) is None
     ours, own = pair(family)
     rows = questions()
     with torch.no_grad():
@@ -118,6 +148,36 @@ def test_questions_of_a_pack_are_computed_apart_or_refused(family: str) -> None:
         assert shared == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("family", "changes", "why"), REFUSED)
+def test_what_attention_is_not_asked_for_is_refused(
+    family: str, changes: dict[str, Any], why: str
+) -> None:
+    assert why in str(refusal(AutoConfig.for_model(family, **{**SHAPE, **changes})))
+
+
+def test_a_window_longer_than_any_row_is_none() -> None:
+    whole = {**SHAPE, "max_position_embeddings": 64, "sliding_window": 64}
+    assert refusal(AutoConfig.for_model("phimoe", **whole)) is None
+
+
+def test_longrope_computes_rows_of_both_sides_otherwise_than_alone() -> None:
+    ours, own = pair("phi3")
+    short, long = questions()[0], packed(questions()[:1])
+    short = Pack(short.context[:4], short.suffixes, short.labels, (None,))
+    with torch.no_grad():
+        expected = own_loss_of(own, short) + own_loss_of(own, long)
+        apart = loss_of(ours, [short]) + loss_of(ours, [long])
+        assert apart == pytest.approx(expected, rel=1e-5)
+        assert loss_of(ours, [short, long]) != pytest.approx(expected, rel=1e-5)
+    switch = architecture(meta_model(config("phi3"))).switch
+    assert switch == 16
+    assert "rows of 11 and 31 tokens" in str(astride([short, long], switch, 2))
+    assert astride([short, long], switch, 1) is None
+    assert astride([short, long], None, 2) is None
+    assert shorter([short], switch)
+    assert not shorter([long], switch)
+
+
 def test_a_convolution_is_no_expert() -> None:
     assert not architecture(meta_model(config("lfm2"))).experts
     assert architecture(meta_model(config("qwen3_next"))).experts
@@ -127,7 +187,7 @@ def test_attention_in_chunks_is_refused_for_rows_alone_as_well() -> None:
     chunked = AutoConfig.for_model(
         "llama4_text", **SHAPE, intermediate_size_mlp=48, num_local_experts=2
     )
-    assert "chunked_attention layers are not supported" in str(refusal(meta_model(chunked)))
+    assert "chunked_attention layers are not supported" in str(refusal(chunked))
 
 
 def test_a_hybrid_model_is_trained_on_rows_alone_only(

@@ -25,9 +25,9 @@ from transformers import (
 
 from kv_tasks.errors import ModelError
 from kv_train import attention
-from kv_train.architecture import meta_model, refusal
 from kv_train.attention import NAME, Layout, visible
 from kv_train.packing import Collator, Pack, pack, pack_rows
+from kv_train.refusal import refusal
 from kv_train.tokens import IGNORED, Row
 from kv_train.trainer import answer_loss
 
@@ -222,7 +222,7 @@ def test_a_model_that_reads_more_than_text_is_refused() -> None:
              "num_attention_heads": 2}  # fmt: skip
     text = {**small, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 64}
     sees = Gemma3Config(text_config=text, vision_config={**small, "image_size": 28})
-    assert "it reads more than text" in str(refusal(meta_model(sees)))
+    assert "it reads more than text" in str(refusal(sees))
 
 
 def test_attention_that_a_model_wants_and_this_one_lacks_is_refused() -> None:

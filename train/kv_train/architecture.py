@@ -7,16 +7,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from kv_tasks.errors import ModelError
 from kv_train.attention import NAME
-from kv_train.packing import Collator, Pack
 from kv_train.recipe import Lora
 
 # Kinds of layers whose tokens see what a pack's layout says, or no other token at all.
-_APART = ("full_attention", "sliding_attention", "moe", "mlp")
-# Kinds that carry something from each token to the next, whatever the layout says: right for a
-# row alone. Any other kind sees less than all before it, by a mask that our attention ignores.
-_CARRYING = ("linear_attention", "conv", "hybrid")
+APART = ("full_attention", "sliding_attention", "moe", "mlp")
 
 
 @dataclass(frozen=True)
@@ -34,6 +29,8 @@ class Architecture:
         head_dim: width of a head.
         windows: of each layer: the sliding window in tokens, None where a token sees all before.
         limit: most positions of a row, None where the model states none.
+        switch: where longrope takes other frequencies for all that is computed together: once
+            the longest row has more tokens than this. None without longrope.
         experts: whether tokens choose among weights, which the estimates here know nothing of.
         carrying: kinds of layers that carry a state or a convolution from token to token, of
             which the estimates here know nothing either.
@@ -49,6 +46,7 @@ class Architecture:
     head_dim: int
     windows: tuple[int | None, ...]
     limit: int | None
+    switch: int | None
     experts: bool
     carrying: tuple[str, ...]
 
@@ -90,15 +88,37 @@ def architecture(model: Any) -> Architecture:
         intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
         heads=heads,
         kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        head_dim=_head_dim(config) or config.hidden_size // heads,
         windows=tuple(window if kind == "sliding_attention" else None for kind in kinds),
         limit=getattr(config, "max_position_embeddings", None),
-        experts=_experts(model),
-        carrying=_carrying(model),
+        switch=_switch(config),
+        experts=has_experts(model),
+        carrying=carrying(model),
     )
 
 
-def _experts(model: Any) -> bool:
+def _head_dim(config: Any) -> int | None:
+    try:
+        return getattr(config, "head_dim", None)
+    except RuntimeError:
+        # Widths of Gemma 4 differ by layer; the first layer's will do for an estimate.
+        return int(config.per_layer_config[0].head_dim)
+
+
+def _switch(config: Any) -> int | None:
+    rope = getattr(config, "rope_parameters", None) or {}
+    by_layer = [rope, *(value for value in rope.values() if isinstance(value, dict))]
+    return next(
+        (
+            int(one["original_max_position_embeddings"])
+            for one in by_layer
+            if one.get("rope_type") == "longrope"
+        ),
+        None,
+    )
+
+
+def has_experts(model: Any) -> bool:
     """Say whether weights of several experts are stacked; a convolution's are 3-D as well."""
     return any(
         weight.dim() > 2
@@ -108,55 +128,13 @@ def _experts(model: Any) -> bool:
     )
 
 
-def _kinds(model: Any) -> list[str]:
+def kinds(model: Any) -> list[str]:
     """Return the kinds of layers that a model's configuration names, each once."""
     return sorted(set(getattr(model.config.get_text_config(), "layer_types", None) or ()))
 
 
-def _carrying(model: Any) -> tuple[str, ...]:
+def carrying(model: Any) -> tuple[str, ...]:
     """Return the kinds of layers that carry; some models name none and show a convolution."""
-    named = tuple(kind for kind in _kinds(model) if kind not in _APART)
+    named = tuple(kind for kind in kinds(model) if kind not in APART)
     convolves = any(isinstance(module, torch.nn.Conv1d) for module in model.modules())
     return named or (("convolution",) if convolves else ())
-
-
-def unshared(model: Any) -> str | None:
-    """Return why several questions of one pack would not be computed apart, None where they are.
-
-    Args:
-        model: see :func:`meta_model`.
-    """
-    if kinds := _carrying(model):
-        return f"its {', '.join(kinds)} layers would carry one question of a pack into the next"
-    return None
-
-
-def refusal(model: Any) -> str | None:
-    """Return why the trainer's attention cannot compute a model, None where nothing is known.
-
-    Args:
-        model: see :func:`meta_model`; two questions over one context are passed through it.
-    """
-    if model.config.get_text_config() is not model.config:
-        return "it reads more than text, and LoRA would also land on layers that no text reaches"
-    unknown = [kind for kind in _kinds(model) if kind not in (*_APART, *_CARRYING)]
-    if unknown:
-        return f"its {', '.join(unknown)} layers are not supported in training"
-    if _experts(model) or _carrying(model):
-        # Experts choose by values, which a model without weights does not have, and kernels of
-        # recurrent layers need them.
-        return None
-    tiny = Pack((1,) * 4, ((1, 1), (1, 1)), ((1, 1), (1, 1)), (None, None))
-    batch = Collator(pad_token_id=0)([tiny])
-    inputs = {name: batch[name].to("meta") for name in ("input_ids", "position_ids")}
-    try:
-        with torch.no_grad():
-            model(**inputs, layout=batch["layout"], logits_to_keep=1, use_cache=False)
-    except ModelError as error:
-        return str(error)
-    except KeyError:
-        # Architectures with an attention of their own look ours up in vain.
-        return "it has an attention of its own"
-    except TypeError as error:
-        return f"its forward does not take what the trainer passes ({error})"
-    return None

@@ -12,10 +12,12 @@ from transformers import AutoConfig, AutoTokenizer
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
-from kv_train.architecture import architecture, meta_model, refusal, unshared
+from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.examples import encode_rows, generate, held_out, held_out_names, row_names
+from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
+from kv_train.refusal import refusal, unshared
 from kv_train.tokens import Row
 
 DATA, HELD_OUT = "data.jsonl", "held-out.jsonl"
@@ -79,8 +81,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     _check_shares(recipe, processes)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = AutoConfig.from_pretrained(folder)
-    _check_architecture(recipe, config)
-    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    shapes = _check_architecture(recipe, config)
     packs = []
     for file, names in ((DATA, row_names(recipe)), (HELD_OUT, held_out_names(recipe))):
         with jsonlines.open(work / file) as reader:
@@ -96,30 +97,36 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
             template_kwargs=recipe.data.chat_template_kwargs,
             beside=processes,
         )
-        _check_length(recipe, rows, limit)
-        packs.append(pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack))
+        _check_length(recipe, rows, shapes.limit)
+        made = pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack)
+        if reason := astride(made, shapes.switch, recipe.training.packs_per_batch):
+            raise DataError(f"data: {recipe.model}: {reason}; {TOGETHER}")
+        packs.append(made)
     trained, held = packs
+    if shorter(trained, shapes.switch):
+        console.warn(f"data: some rows are of {shapes.switch} tokens or fewer, {SERVED}")
     _describe(trained)
     pad = tokenizer.pad_token_id
     return Prepared(trained, held, tokenizer.eos_token_id if pad is None else pad)
 
 
-def _check_architecture(recipe: Recipe, config: Any) -> None:
-    """Refuse a model before its weights are read."""
-    model = meta_model(config)
-    if reason := refusal(model):
+def _check_architecture(recipe: Recipe, config: Any) -> Architecture:
+    """Refuse a model before its weights are read; return the shapes of another."""
+    if reason := refusal(config):
         raise ModelError(f"{recipe.model}: {reason}; choose another model")
-    asked = recipe.training.questions_per_pack
+    model = meta_model(config)
+    shapes, asked = architecture(model), recipe.training.questions_per_pack
     if asked > 1 and (reason := unshared(model)):
         raise ModelError(
             f"training.questions_per_pack {asked}: {recipe.model}: {reason}; set it to 1"
         )
-    present = {name.rpartition(".")[2] for name in architecture(model).linears}
+    present = {name.rpartition(".")[2] for name in shapes.linears}
     if missing := [target for target in recipe.lora.targets if target not in present]:
         raise RecipeError(
             f"lora.targets: {recipe.model} has no {', '.join(missing)}; its linear layers are "
             f"{', '.join(sorted(present))}"
         )
+    return shapes
 
 
 def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> None:

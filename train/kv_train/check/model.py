@@ -11,10 +11,11 @@ from transformers import AutoConfig, AutoTokenizer
 
 from kv_tasks.errors import ModelError
 from kv_tasks.paths import cache_folder
-from kv_train.architecture import Architecture, architecture, meta_model, refusal, unshared
+from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.check.findings import Finding
 from kv_train.models import DEMO, check_revision, public_name, resolve_model
 from kv_train.recipe import Recipe
+from kv_train.refusal import refusal, unshared
 from kv_train.tokens import Tokenizer
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -172,21 +173,20 @@ def _shapes(
         return None, None
     try:
         config = AutoConfig.from_pretrained(folder)
+        if refused := refusal(config):
+            findings.append(Finding("error", "model", f"cannot be trained here: {refused}"))
+            return None, None
         model = meta_model(config)
-        shapes = architecture(model)
-        refused, mixed = refusal(model), unshared(model)
+        shapes, mixed = architecture(model), unshared(model)
     except Exception as error:  # noqa: BLE001 - any code of any architecture
         found = f"{folder / 'config.json'}: {_reason(error)}"
         findings.append(Finding("unchecked", "architecture", found))
         return None, None
-    if refused is None:
-        asked = recipe.training.questions_per_pack
-        if mixed and asked > 1:
-            where = "training.questions_per_pack"
-            findings.append(Finding("error", where, f"{asked}, but {mixed}", "set it to 1"))
-        return config, shapes
-    findings.append(Finding("error", "model", f"cannot be trained here: {refused}"))
-    return None, shapes
+    asked = recipe.training.questions_per_pack
+    if mixed and asked > 1:
+        where = "training.questions_per_pack"
+        findings.append(Finding("error", where, f"{asked}, but {mixed}", "set it to 1"))
+    return config, shapes
 
 
 def _reason(error: Exception) -> str:

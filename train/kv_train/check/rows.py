@@ -13,6 +13,7 @@ from kv_tasks.errors import KVError
 from kv_tasks.tokens import writes_date
 from kv_train.check.findings import Finding
 from kv_train.check.model import Model
+from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
 from kv_train.tokens import Row, Tokenizer, context_of, encode
@@ -85,10 +86,13 @@ def gather(
         findings += _opening(model.tokenizer, read[0], made[0])
         findings += _beginning(model.tokenizer, made[0])
         findings += _clock(model.tokenizer, recipe.data.chat_template_kwargs)
+    packs = pack_rows(encoded, questions_per_pack=recipe.training.questions_per_pack)
+    if model.shapes is not None:
+        findings += _longrope(packs, recipe, model.shapes.switch, key)
     return Rows(
         contexts=tuple(len(list(group)) for _, group in groupby(ids)),
         encoded=encoded,
-        packs=tuple(pack_rows(encoded, questions_per_pack=recipe.training.questions_per_pack)),
+        packs=tuple(packs),
         findings=tuple(findings),
     )
 
@@ -152,6 +156,19 @@ def _clock(tokenizer: Tokenizer, options: Mapping[str, Any]) -> Iterator[Finding
             "days, prompts differ",
             "give the date, as by {date_string: 26 Jul 2024}, or save a chat_template.jinja that "
             "asks for none",
+        )  # fmt: skip
+
+
+def _longrope(
+    packs: Sequence[Pack], recipe: Recipe, switch: int | None, key: str
+) -> Iterator[Finding]:
+    """Find rows that longrope would compute otherwise than alone, or than vLLM serves them."""
+    if reason := astride(packs, switch, recipe.training.packs_per_batch):
+        yield Finding("error", key, reason, TOGETHER)
+    elif key == "data" and shorter(packs, switch):
+        yield Finding(
+            "warning", key, f"some rows are of {switch} tokens or fewer, {SERVED}",
+            f"train on rows of more than {switch} tokens, or serve with --max-model-len {switch}",
         )  # fmt: skip
 
 
