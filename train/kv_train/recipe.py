@@ -16,7 +16,10 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_RANK = RANKS[-1]
 # Module names that every supported architecture shares; vLLM refuses LoRA on lm_head and
 # embeddings, so they are no choice here.
-Target = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+Target = Literal[
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    "qkv_proj", "gate_up_proj",  # Phi-3 and 4: stored as one
+]  # fmt: skip
 ATTENTION: tuple[Target, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 Reporter = Literal["tensorboard", "wandb", "trackio"]
 # Keys that say how prompts are generated.

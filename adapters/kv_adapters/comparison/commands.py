@@ -12,7 +12,9 @@ Base = Annotated[Path, typer.Argument(help="Results folder of the base model.")]
 Others = Annotated[list[Path], typer.Argument(help="Results folders to compare with it.")]
 GateFile = Annotated[
     Path | None,
-    typer.Option("--gate", metavar="FILE", help="YAML: gated tasks and their margins."),
+    typer.Option(
+        "--gate", metavar="FILE", help="YAML: gated tasks, their margins, tasks to improve."
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ A file changes the defaults::
     tasks:                  # names of tasks or groups; a number is that task's own margin
       mmlu:
       gsm8k: 0.02
+    improve: [mdqa_pos]     # must be improved; none unless named
 
 A name stands for itself and for all that begin with it and an underscore, as a group's parts do;
 the longest that fits counts. A task of a gated group that has an entry of its own counts beside the
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.statistics import Difference
@@ -46,7 +47,7 @@ Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), BeforeValidato
 
 
 class Gate(BaseModel):
-    """Tasks that are gated, and their margins as shares of 1."""
+    """Tasks that are gated, and their margins as shares of 1; tasks that must be improved."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,6 +55,14 @@ class Gate(BaseModel):
     tasks: Mapping[str, Margin | None] = Field(
         default_factory=lambda: dict.fromkeys(GENERAL), min_length=1
     )
+    improve: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _not_both(self) -> "Gate":
+        for name in self.improve:
+            if entry := self.gated_by(name):
+                raise ValueError(f"improve: {name} falls under {entry} of tasks; name it in one")
+        return self
 
     def margin_of(self, name: str) -> float | None:
         """Return a task's margin, None if it is not gated."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from kv_adapters.comparison.compare import Comparison, compare
 from kv_adapters.comparison.doubts import doubts, refuse_mistaken, unchanged
-from kv_adapters.comparison.gate import Gate
+from kv_adapters.comparison.gate import Gate, Outcome
 from kv_adapters.comparison.pairing import missing_tasks
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.seeds import Spread, families_of_seeds, pool
@@ -16,6 +16,8 @@ GateOutcome = Literal["passed", "failed", "inconclusive", "no evidence"]
 EXIT_CODES: dict[GateOutcome, int] = {
     "passed": 0, "failed": 1, "inconclusive": 2, "no evidence": 2,
 }  # fmt: skip
+# What a task that must be improved is to the gate.
+_ASKED: dict[Outcome, GateOutcome] = {"improved": "passed", "regressed": "failed"}
 # What is worst is the whole's.
 _ORDER: tuple[GateOutcome, ...] = ("failed", "inconclusive", "no evidence", "passed")
 
@@ -26,7 +28,7 @@ class Verdict:
 
     Attributes:
         adapter: label of its run, or of a recipe whose seeds are pooled.
-        gate: whether general ability held.
+        gate: whether general ability held, and what must be improved was.
         sentence: what changed, and what was not looked at.
         rows: the table.
         warnings: what was not compared, and why.
@@ -112,10 +114,9 @@ def _not_compared(base: Run, other: Run, rows: Sequence[Comparison], gate: Gate)
 
 def _misnamed(base: Run, other: Run, gate: Gate) -> Iterator[str]:
     """Say which of the gate file's names neither run knows, and which of theirs are like it."""
-    if "tasks" not in gate.model_fields_set:
-        return
     known = sorted({*_evaluated(base, other), *base.groups, *other.groups})
-    for entry in gate.tasks:
+    named = gate.tasks if "tasks" in gate.model_fields_set else ()
+    for entry in (*named, *gate.improve):
         if any(name == entry or name.startswith(f"{entry}_") for name in known):
             continue
         alike = get_close_matches(entry, known)
@@ -140,8 +141,9 @@ def _verdict(
 ) -> Verdict:
     """Judge by the rows; the ``unapplied`` answered as the base, so no adapter was measured."""
     gated = [row.outcome for row in rows if row.decides]
-    if missing or unapplied:
+    if missing or unapplied or not gated:
         gated.append("no evidence")
+    gated += _asked_for(rows, gate).values()
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
     sentence = _sentence(label, rows, outcome, gate, missing)
     if unapplied:
@@ -150,6 +152,15 @@ def _verdict(
             f"{label}: every answer{of} is the base's own; nothing of an adapter was measured."
         )
     return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings))
+
+
+def _asked_for(rows: Sequence[Comparison], gate: Gate) -> dict[str, GateOutcome]:
+    """Return what each task that must be improved is to the gate."""
+    found = {row.name: row.outcome for row in rows}
+    return {
+        name: _ASKED.get(found[name], "inconclusive") if name in found else "no evidence"
+        for name in gate.improve
+    }
 
 
 def _sentence(
@@ -179,6 +190,8 @@ def _sentence(
             for name in ("failed", "inconclusive", "no evidence", "passed")
             if (part := _named(name, gated))
         ]
+    if unmet := [name for name, met in _asked_for(rows, gate).items() if met != "passed"]:
+        parts.append(f"the gate asks for a gain of {', '.join(unmet)}, which was not shown")
     return f"{label}: {'; '.join(parts)}."
 
 

@@ -106,6 +106,8 @@ def test_members_of_a_gated_group_are_gated_like_it() -> None:
         ("tasks: {gsm8k: .inf}", "tasks.gsm8k: .*finite number.*found inf"),
         ("margin: .nan", "margin: .*finite number.*found nan"),
         ("tasks: [", "not YAML"),
+        ("improve: mdqa_pos", "improve: .*tuple.*found 'mdqa_pos'"),
+        ("improve: [mmlu_law]", "improve: mmlu_law falls under mmlu of tasks"),
     ],
 )
 def test_a_wrong_gate_file_is_named_with_its_key(tmp_path: Path, text: str, message: str) -> None:
@@ -122,6 +124,35 @@ def test_a_margin_may_be_written_as_people_write_small_numbers(tmp_path: Path) -
     file.write_text("margin: 1e-2\ntasks: {gsm8k: 2e-2}")
     gate = load_gate(file)
     assert (gate.margin, gate.tasks["gsm8k"]) == (0.01, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "gate", "said"),
+    [
+        (+1, "passed", None),
+        (-1, "failed", "the gate asks for a gain of arc, which was not shown"),
+        (0, "inconclusive", "the gate asks for a gain of arc, which was not shown"),
+        (None, "no evidence", "the gate asks for a gain of arc, which was not shown"),
+    ],
+)
+def test_a_gate_may_ask_for_a_gain(
+    write_run: Write, change: int | None, gate: str, said: str | None
+) -> None:
+    good = [1.0, 0.0] * MANY
+    scores = {+1: [1.0] * 200, 0: [1.0, 0.0] * 100, -1: [0.0] * 200}
+    before, after = {"nq_open": good}, {"nq_open": good}
+    if change is not None:
+        before["arc"], after["arc"] = scores[0], scores[change]
+    base, other = (load_run(write_run(n, {}, t)) for n, t in (("base", before), ("other", after)))
+    (found,) = judge(base, [other], Gate(improve=("arc",)))
+    assert found.gate == gate
+    assert (said or "general ability held") in found.sentence
+    assert any("arc: the gate file names it" in w for w in found.warnings) == (change is None)
+
+
+def test_a_gain_alone_passes_no_gate(write_run: Write) -> None:
+    runs = [load_run(write_run(n, {}, {"arc": [s] * 200})) for n, s in (("a", 0.0), ("b", 1.0))]
+    assert judge(runs[0], runs[1:], Gate(improve=("arc",)))[0].gate == "no evidence"
 
 
 def test_a_gate_file_names_its_tasks_and_margins(tmp_path: Path) -> None:
