@@ -39,6 +39,8 @@ FIRST_SHARE, EARLY_SHARE, EARLY_PART = 0.05, 0.03, 0.05
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 INSTRUCTION = "Do a task using the list of dictionaries below."
+# A number in an answer, as prompts write theirs: "0836" and "８３６" are not 836.
+NUMBER = "[1-9][0-9]{0,8}"
 TEMPLATE = "Answer in the following template:\n{answer}"
 
 

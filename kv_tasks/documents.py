@@ -21,16 +21,25 @@ def check_choice(task: str, field: str, value: object, choices: Sequence[str]) -
 
 
 def check_samples(
-    task: str, samples: int | None, most: int | None = None, *, name: str = "samples"
+    task: str,
+    samples: int | None,
+    most: int | None = None,
+    *,
+    name: str = "samples",
+    endless: bool = False,
 ) -> None:
-    """Refuse a number of documents below 1, or of more than there are; None is all of them.
+    """Refuse a number of documents below 1, or of more than there are.
+
+    None is all of them, and refused where they are ``endless``.
 
     Raises:
         DataError: naming the number.
     """
-    if samples is not None and (samples < 1 or (most is not None and samples > most)):
+    if samples is None and not endless:
+        return
+    if type(samples) is not int or samples < 1 or (most is not None and samples > most):
         there = "1 or more" if most is None else f"1 to {most}"
-        raise DataError(f"{task}: {name} {samples}; choose {there}")
+        raise DataError(f"{task}: {name} {samples!r}; choose {there}")
 
 
 def document(

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import datasets
 
 from kv_tasks.cache import cached_rows
-from kv_tasks.dictionaries import Context, Gold, Kind, Needle, Placement, contexts, render
+from kv_tasks.dictionaries import Context, Gold, Key, Kind, Needle, Placement, contexts, render
 from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.kv_windows import fitted_contexts
@@ -54,7 +54,7 @@ def load_kind(
     refuse_stale(config_source)
     task = f"kv_{kind.name}".replace("-", "_")
     check_choice(task, "placement", placement, get_args(Placement))
-    check_samples(task, samples)
+    check_samples(task, samples, endless=True)
     if tokens is not None and dictionaries is not None:
         raise DataError(
             f"tokens {tokens} and dictionaries {dictionaries}: choose one, null for the other; a "
@@ -160,7 +160,7 @@ def score_kind(kind: Kind, response: str, doc: dict[str, Any]) -> dict[str, floa
     return {
         "exact_match": float(found == right),
         "value_match": _share(line, [rf"(?<!\d){gold.value}(?!\d)" for gold in golds]),
-        "key_match": _share(line, [rf"(?<!\d){re.escape(str(gold.key))}(?!\d)" for gold in golds]),
+        "key_match": _share(line, [_key_pattern(gold.key) for gold in golds]),
         "dictionary_match": _share(
             line, [rf"(?i:Dictionary)\s*\[?{gold.dictionary}(?!\d)" for gold in golds]
         ),
@@ -171,6 +171,13 @@ def score_kind(kind: Kind, response: str, doc: dict[str, Any]) -> dict[str, floa
 def _gold(gold: dict[str, Any]) -> Gold:
     key = tuple(gold["key"])
     return Gold(key if len(key) > 1 else key[0], gold["value"], gold["dictionary"])
+
+
+def _key_pattern(key: Key) -> str:
+    """Return a pattern of a key, of a tuple with or without spaces after its commas."""
+    if isinstance(key, tuple):
+        return r"\(" + r",\s*".join(map(str, key)) + r"\)"
+    return rf"(?<!\d){key}(?!\d)"
 
 
 def _share(line: str, patterns: Sequence[str]) -> float:

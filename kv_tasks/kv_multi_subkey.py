@@ -26,6 +26,7 @@ from typing import Any
 import datasets
 
 from kv_tasks.dictionaries import (
+    NUMBER,
     Dictionary,
     Gold,
     Key,
@@ -54,7 +55,8 @@ ANSWER = (
     "Dictionary [{dictionary}]."
 )
 _SENTENCE = re.compile(
-    r"\bis\s+\((\d+(?:,\s*\d+)*)\)\.\s+Its value is\s+(\d+)\s+and it is in Dictionary\s+\[(\d+)\]"
+    rf"\bis\s+\(({NUMBER}(?:,\s*{NUMBER})*)\)\.\s+Its value is\s+({NUMBER})\s+"
+    rf"and it is in Dictionary\s+\[({NUMBER})\]"
 )
 
 

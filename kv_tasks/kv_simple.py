@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 
 from kv_tasks.dictionaries import (
+    NUMBER,
     Dictionary,
     Gold,
     Key,
@@ -34,7 +35,7 @@ QUESTION = (
 )
 ANSWER = "The value of key {key} is {value} and it is in Dictionary [{dictionary}]."
 _SENTENCE = re.compile(
-    r"The value of key\s+(\d+)\s+is\s+(\d+)\s+and it is in Dictionary\s+\[(\d+)\]"
+    rf"The value of key\s+({NUMBER})\s+is\s+({NUMBER})\s+and it is in Dictionary\s+\[({NUMBER})\]"
 )
 
 

@@ -110,7 +110,7 @@ def load(
             tokenizer or is too short.
     """
     refuse_stale(config_source)
-    check_samples("kv_sweep", haystacks, name="haystacks")
+    check_samples("kv_sweep", haystacks, name="haystacks", endless=True)
     name = ModelArguments.of(metadata).tokenizer
     wanted = window(tokens, name, answer_tokens=SIMPLE.answer_tokens, task="kv_sweep")
     settings: dict[str, Any] = {"data_seed": data_seed, "template": template}

@@ -192,10 +192,11 @@ def fixed_rows(
     data_seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the documents of prompts with a number of documents; arguments as :func:`load`."""
-    if documents is None or (gold_position is None) != (documents == 0):
+    known = type(documents) is int and type(gold_position) in (int, type(None))
+    if documents is None or not known or (gold_position is None) != (documents == 0):
         raise DataError(
-            f"gold_position {gold_position} of {documents} documents: choose 1 to documents, or "
-            "null with 0 documents for the closed book"
+            f"gold_position {gold_position!r} of {documents!r} documents: choose 1 to documents, "
+            "or null with 0 documents for the closed book"
         )
     count = max(0, documents - 1)
     if distractors == "retrieved":

@@ -70,7 +70,8 @@ def register(tasks_root: Path | None = None) -> Path:
     """Copy the task YAML into the harness, in place of an earlier copy, and return the folder.
 
     Raises:
-        DataError: when a folder of that name is not one of ours, or cannot be written.
+        DataError: when a folder of that name is not one of ours, or cannot be written, or the
+            harness has a family of ours itself.
     """
     folder = (tasks_root or _harness_tasks()) / FOLDER
     if os.path.lexists(folder) and _marker_in(folder) is None:
@@ -78,6 +79,12 @@ def register(tasks_root: Path | None = None) -> Path:
             f"{folder}: exists without our {MARKER}, so it is left alone; move it away, or use "
             '`lm_eval --include_path "$(kv-tasks path)"`'
         )
+    for family in sorted(path.name for path in task_configs().iterdir() if path.is_dir()):
+        if (folder.parent / family).is_dir():
+            raise DataError(
+                f"{folder.parent / family}: the harness has tasks of these names already, and "
+                'would mix both; use `lm_eval --include_path "$(kv-tasks path)"`, which takes ours'
+            )
     with _workshop(folder) as workshop:
         draft = workshop / "new"
         shutil.copytree(task_configs(), draft, ignore=shutil.ignore_patterns("__pycache__", ".*"))

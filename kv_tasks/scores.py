@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 
-def mean_of_known(values: Sequence[float | None]) -> float:
-    """Return the mean of the values that are not None, NaN when there are none.
+def mean_of_known(values: Sequence[float | None]) -> float | str:
+    """Return the mean of the values that are not None, "N/A" when there are none.
+
+    So the harness writes what it does not know; a NaN would be no JSON.
 
     A document has a value for the metrics of its own depth or data set and None for the
     others; all documents carry all metrics, or the harness would weight groups wrongly.
     """
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else float("nan")
+    return sum(known) / len(known) if known else "N/A"
 
 
 def total(values: Sequence[float]) -> float:

@@ -2,7 +2,8 @@
 
 ``utils.py`` is assembled from the modules here (:mod:`kv_tasks.upstream_source`), so that prompts
 and scores are ours to the byte. What only makes sense here stays out: token windows, registered
-copies, the task class; a README's passages between ``<!-- here -->`` and ``<!-- /here -->``.
+copies, the task class; a README's passages between ``<!-- here -->`` and ``<!-- /here -->``. What
+a README says there alone is a comment here: ``<!-- upstream: ... -->``.
 """
 
 import os
@@ -34,11 +35,17 @@ def published(relative_path: str) -> Path:
         relative_path: a name in ``PUBLISHED``; looked for in ${VARIABLE} if that is set.
     """
     if folder := os.environ.get("{VARIABLE}"):
-        return Path(folder) / relative_path
+        if not (path := Path(folder) / relative_path).is_file():
+            raise FileNotFoundError(f"{{path}}: not there, where ${VARIABLE} points")
+        return path
     url, sha256 = PUBLISHED[relative_path]
     # Without asking the server whether the file has changed: then no network is needed again.
     config = datasets.DownloadConfig(use_etag=False)
-    path = Path(datasets.DownloadManager(download_config=config).download(url))
+    try:
+        path = Path(datasets.DownloadManager(download_config=config).download(url))
+    except OSError as error:
+        way = f"set ${VARIABLE} to a folder that holds {{relative_path}}"
+        raise OSError(f"{{url}}: cannot be downloaded ({{error}}); {{way}}") from error
     if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ValueError(f"{{path}}: not the file of {{url}}; delete it to download it again")
     return path
@@ -51,21 +58,29 @@ def remedy(path: Path) -> str:
 _READ = '''
 def read_jsonl_gz(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a gzipped JSON-lines file."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole file ({error}); {remedy(path)}") from error
 '''
 _ROWS = '''
 def rows() -> Iterator[dict[str, Any]]:
     """Yield the published rows, checked."""
     path = published(FLENQA)
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
-        (name,) = [name for name in names if not name.startswith("__MACOSX/")]
-        with archive.open(name) as lines:
-            for line, text in enumerate(lines, start=1):
-                row = json.loads(text)
-                _check(row, f"{path}, line {line}")
-                yield row
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
+            names = [name for name in names if not name.startswith("__MACOSX/")]
+            if len(names) != 1:
+                raise ValueError(f"{path}: holds {archive.namelist()}, expected one JSON file")
+            lines = archive.read(names[0]).splitlines()
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole zip file ({error})") from error
+    for line, text in enumerate(lines, start=1):
+        row = json.loads(text)
+        _check(row, f"{path}, line {line}")
+        yield row
 '''
 _CORPORA = """
 CORPORA: dict[str, Callable[[], tuple[Question, ...]]] = {
@@ -131,7 +146,7 @@ def load_kind(
         _: what else the harness merges in.
     """
     check_choice(f"kv_{kind.name}", "placement", placement, get_args(Placement))
-    check_samples(f"kv_{kind.name}", samples)
+    check_samples(f"kv_{kind.name}", samples, endless=True)
     rows = kind_rows(
         kind,
         samples=samples,
@@ -186,6 +201,7 @@ _CLASS = re.compile(r"^class: .*\n", re.MULTILINE)
 _SKIPPED = re.compile(r"^  - metric: skipped\n(?:    .*\n)+", re.MULTILINE)
 _SHARED = re.compile(r"^# Shared by the tasks of .*\n(?:# .*\n)*", re.MULTILINE)
 _HERE = re.compile(r"<!-- here -->.*?<!-- /here -->", re.DOTALL)
+_THERE = re.compile(r"<!-- upstream: (.*?) -->", re.DOTALL)
 
 
 def write(family: str, out: Path) -> Path:
@@ -233,7 +249,7 @@ def _configs(folder: Path) -> dict[str, str]:
 
 def _readme(text: str) -> str:
     """Return a README less what only makes sense in this project."""
-    text = _HERE.sub("", text).replace('--include_path "$(kv-tasks path)" ', "")
+    text = _THERE.sub(r"\1", _HERE.sub("", text)).replace('--include_path "$(kv-tasks path)" ', "")
     return re.sub(r"\n{3,}", "\n\n", text.replace("KV_TASKS_DATA", VARIABLE))
 
 

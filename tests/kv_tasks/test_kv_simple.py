@@ -33,6 +33,12 @@ def score(response: str) -> tuple[float | None, ...]:
         (RIGHT.replace("[32]", "[321]"), (0.0, 1.0, 1.0, 0.0)),
         ("8364, dictionary 32", (0.0, 1.0, 0.0, 1.0)),
         ("18364", (0.0, 0.0, 0.0, 0.0)),
+        # No other spelling of a number is the number, for one metric as for another.
+        (RIGHT.replace("8364", "08364"), (0.0, 0.0, 1.0, 1.0)),
+        (RIGHT.replace("8364", "８３６４"), (0.0, 0.0, 1.0, 1.0)),
+        (RIGHT.replace("2931", "02931"), (0.0, 1.0, 0.0, 1.0)),
+        (RIGHT.replace("[32]", "[032]"), (0.0, 1.0, 1.0, 0.0)),
+        (RIGHT.replace("8364", "8" * 5000), (0.0, 0.0, 1.0, 1.0)),
         (f"I do not know.\n{RIGHT}", (0.0, 0.0, 0.0, 0.0)),
         ("", (0.0, 0.0, 0.0, 0.0)),
     ],
@@ -71,6 +77,8 @@ def test_the_evaluation_seed_changes_the_documents() -> None:
         ({"placement": "evn"}, "kv_simple: placement 'evn'; choose one of paper, uniform, even"),
         ({"samples": 0}, "kv_simple: samples 0; choose 1 or more"),
         ({"samples": -3}, "kv_simple: samples -3"),
+        ({"samples": "5"}, "kv_simple: samples '5'; choose 1 or more"),
+        ({"samples": None}, "kv_simple: samples None; choose 1 or more"),
         ({"dictionaries": 0}, "choose more dictionaries"),
     ],
 )
@@ -112,6 +120,8 @@ def test_a_subkeys_answer_needs_the_keys_own_order() -> None:
     key = str(tuple(doc["golds"][0]["key"]))
     turned = right.replace(key, str(tuple(reversed(doc["golds"][0]["key"]))))
     assert kv_multi_subkey.process_results(doc, [right])["exact_match"] == 1.0
+    close = kv_multi_subkey.process_results(doc, [right.replace(", ", ",")])
+    assert close["exact_match"] == close["key_match"] == 1.0
     assert kv_multi_subkey.process_results(doc, [turned])["exact_match"] == 0.0
     assert kv_multi_subkey.process_results(doc, [turned])["value_match"] == 1.0
     assert kv_multi_subkey.process_results(doc, [turned])["key_match"] == 0.0

@@ -222,6 +222,9 @@ def test_prompts_are_the_same_in_every_process(corpus: Corpus) -> None:
     [
         ({"corpus": "wikipedia"}, "'wikipedia': unknown; choose one of nq-open, "),
         ({"gold_position": 21}, "gold_position 21 is outside"),
+        ({"gold_position": "2"}, "gold_position '2' of 20 documents: choose"),
+        ({"documents": "20"}, "gold_position 1 of '20' documents: choose"),
+        ({"samples": 1.5}, "samples 1.5; choose 1 to"),
         ({"gold_position": 0}, "gold_position 0 is outside"),
         ({"documents": 0}, "gold_position 1 of 0 documents"),
         ({"gold_position": None}, "gold_position None of 20 documents"),

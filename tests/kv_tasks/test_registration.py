@@ -78,6 +78,13 @@ def test_a_folder_that_is_not_ours_is_left_alone(root: Path, marker: str | None)
     assert tree(root) == before
 
 
+def test_a_harness_that_has_a_family_itself_gets_no_second_one(root: Path) -> None:
+    (root / "mdqa_pos").mkdir()
+    with pytest.raises(DataError, match=r"mdqa_pos: the harness has .* --include_path"):
+        register(root)
+    assert not (root / "kv_tasks").exists()
+
+
 def test_a_link_to_a_registered_folder_is_not_replaced(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     shutil.move(register(root), elsewhere)
