@@ -13,13 +13,14 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from kv_tasks._version import DISTRIBUTION, __version__
 from kv_tasks.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, KVError, MissingPackageError
 
 T = TypeVar("T")
@@ -63,13 +64,28 @@ class Exit(SystemExit):
 
 def program(help_text: str) -> typer.Typer:
     """Return a Typer application whose unexpected exceptions keep their plain traceback."""
-    return typer.Typer(
-        help=help_text,
+    app = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         add_completion=False,
     )
+
+    @app.callback(help=help_text)
+    def _program(
+        version: Annotated[
+            bool,
+            typer.Option("--version", is_eager=True, callback=_version, help="Print the version."),
+        ] = False,
+    ) -> None: ...
+
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"{DISTRIBUTION} {__version__}")
+        raise typer.Exit
 
 
 def run(app: typer.Typer, *, usage_error: int = EXIT_USAGE) -> NoReturn:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_the_wheel_declares_the_commands_and_both_plug_ins(wheel: zipfile.ZipFil
         "[vllm.general_plugins]",
     ):
         assert line in text
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_each_program_says_its_version(module: str) -> None:
+    code = f"import sys, {module}\nsys.argv = ['program', '--version']\n{module}.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"kv-tasks {version('kv-tasks')}\n"
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -231,7 +231,8 @@ def serve(
 def scale(
     adapter: Annotated[Path, typer.Argument(help="Adapter folder; it is left as it is.")],
     by: Annotated[
-        float, typer.Option(help="Above 0: near 0 is the base model, 1 the adapter itself.")
+        float,
+        typer.Option(help="Near 0 is the base model, 1 the adapter itself; above 1 is stronger."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the scaled adapter.")],
 ) -> None:

@@ -12,11 +12,6 @@ from kv_tasks.files import check_out, write_text
 app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
 
 
-@app.callback()
-def _program() -> None:
-    """LoRA fine-tuning on synthetic retrieval prompts."""
-
-
 @app.command()
 def run(
     recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
