@@ -13,7 +13,7 @@ from kv_tasks.registration import register as register_tasks
 from kv_tasks.registration import status as registration_status
 from kv_tasks.registration import unregister as unregister_tasks
 
-app = console.program("Long-context tasks for lm-evaluation-harness.")
+app = console.suite("Long-context tasks for lm-evaluation-harness.")
 
 
 @app.command()

@@ -64,12 +64,18 @@ class Exit(SystemExit):
 
 def program(help_text: str) -> typer.Typer:
     """Return a Typer application whose unexpected exceptions keep their plain traceback."""
-    app = typer.Typer(
+    return typer.Typer(
+        help=help_text,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",
         add_completion=False,
     )
+
+
+def suite(help_text: str) -> typer.Typer:
+    """Return a :func:`program` of several commands that says its version."""
+    app = program(help_text)
 
     @app.callback(help=help_text)
     def _program(

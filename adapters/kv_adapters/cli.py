@@ -21,7 +21,7 @@ GpuShare = Annotated[
     ),
 ]
 
-app = console.program("Evaluate LoRA adapters beside their base model, and say what changed.")
+app = console.suite("Evaluate LoRA adapters beside their base model, and say what changed.")
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("card")(card_command)

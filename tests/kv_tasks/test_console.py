@@ -24,7 +24,7 @@ def ended(
     def command() -> None:
         raise error
 
-    monkeypatch.setattr(sys, "argv", ["program", "command"])
+    monkeypatch.setattr(sys, "argv", ["program"])
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as stop:
         console.run(app)

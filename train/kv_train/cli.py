@@ -9,7 +9,7 @@ from kv_tasks import console
 from kv_tasks.errors import RecipeError, UsageError
 from kv_tasks.files import check_out, write_text
 
-app = console.program("LoRA fine-tuning on synthetic retrieval prompts.")
+app = console.suite("LoRA fine-tuning on synthetic retrieval prompts.")
 
 
 @app.command()
