@@ -206,7 +206,7 @@ def needle_data(
 
 @app.command()
 def upstream(
-    family: Annotated[str, typer.Argument(help="mdqa_pos, kv_simple or flenqa.")],
+    family: Annotated[str, typer.Argument(help="mdqa_pos, kv_uuid, kv_simple or flenqa.")],
     out: Annotated[Path, typer.Option(help="Folder that gets a folder of the family's name.")],
 ) -> None:
     """Write a family as a folder for the harness's own tree, free of this package."""

@@ -39,6 +39,7 @@ class Published:
 NQ_OPEN_ORACLE = "lost-in-the-middle/nq-open-oracle.jsonl.gz"
 NQ_OPEN_RETRIEVED = "lost-in-the-middle/nq-open-20_total_documents_gold_at_0.jsonl.gz"
 UUID_RECORDS = "lost-in-the-middle/kv-retrieval-{keys}_keys.jsonl.gz"
+PUBLISHED_KEYS = (75, 140, 300)
 FLENQA = "flenqa/FLenQA.zip"
 _SHA256_75 = "eb6d61fc3473349f2b86df76757c6ab659cc929d907d24caf1c69928e03f6203"
 _LIU = "https://github.com/nelson-liu/lost-in-the-middle/raw/main"

@@ -93,8 +93,8 @@ def load(
         _: what else the harness merges in.
 
     Raises:
-        DataError: when the YAML is a registered copy of another version, the data cannot be
-            had, or a row is not of the published form.
+        DataError: when the YAML is a registered copy of another version, the data cannot be had,
+            or a row is not of the published form.
     """
     refuse_stale(config_source)
     wanted = [

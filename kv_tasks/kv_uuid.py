@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import datasets
 
-from kv_tasks.datafiles import UUID_RECORDS, published, read_jsonl_gz, remedy
+from kv_tasks.datafiles import PUBLISHED_KEYS, UUID_RECORDS, published, read_jsonl_gz, remedy
 from kv_tasks.dictionaries import gold_places
 from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
@@ -33,7 +33,6 @@ INSTRUCTION = "Extract the value corresponding to the specified key in the JSON 
 Record = tuple[str, str]
 Source = Literal["published", "generated"]
 PUBLISHED_OBJECTS = 500
-PUBLISHED_KEYS = (75, 140, 300)
 
 
 def prompt(records: Sequence[Sequence[str]], key: str) -> str:
@@ -71,8 +70,8 @@ def load(
         _: what else the harness merges in.
 
     Raises:
-        DataError: when the YAML is a registered copy of another version, the data cannot be
-            had, a row is not of the published form, or the position lies outside the object.
+        DataError: when the YAML is a registered copy of another version, the data cannot be had,
+            a row is not of the published form, or the position lies outside the object.
     """
     refuse_stale(config_source)
     check_choice("kv_uuid", "source", source, get_args(Source))

@@ -18,7 +18,14 @@ from pathlib import Path
 import yaml
 
 from kv_tasks import console
-from kv_tasks.datafiles import FLENQA, NQ_OPEN_ORACLE, NQ_OPEN_RETRIEVED, PUBLISHED
+from kv_tasks.datafiles import (
+    FLENQA,
+    NQ_OPEN_ORACLE,
+    NQ_OPEN_RETRIEVED,
+    PUBLISHED,
+    PUBLISHED_KEYS,
+    UUID_RECORDS,
+)
 from kv_tasks.errors import UsageError
 from kv_tasks.files import atomic_path, check_out
 from kv_tasks.paths import task_configs
@@ -174,6 +181,11 @@ class Family:
     replaced: Mapping[str, str] = field(default_factory=dict)
 
 
+_FILES = {
+    "kv_tasks.datafiles.published": _PUBLISHED,
+    "kv_tasks.datafiles.read_jsonl_gz": _READ,
+    "kv_tasks.datafiles.remedy": _REMEDY,
+}
 FAMILIES: dict[str, Family] = {
     "mdqa_pos": Family(
         "Multi-document question answering by gold position (Liu et al., arXiv 2307.03172).",
@@ -181,10 +193,13 @@ FAMILIES: dict[str, Family] = {
         {
             "kv_tasks.mdqa.load": _LOAD_MDQA,
             "kv_tasks.corpora.CORPORA": _CORPORA,
-            "kv_tasks.datafiles.published": _PUBLISHED,
-            "kv_tasks.datafiles.read_jsonl_gz": _READ,
-            "kv_tasks.datafiles.remedy": _REMEDY,
+            **_FILES,
         },
+    ),
+    "kv_uuid": Family(
+        "Key-value retrieval from a JSON object (Liu et al., arXiv 2307.03172).",
+        tuple(UUID_RECORDS.format(keys=keys) for keys in PUBLISHED_KEYS),
+        _FILES,
     ),
     "kv_simple": Family(
         "Dictionary key-value retrieval (Xiong et al., arXiv 2406.19292).",
