@@ -79,7 +79,7 @@ def register(tasks_root: Path | None = None) -> Path:
             f"{folder}: exists without our {MARKER}, so it is left alone; move it away, or use "
             '`lm_eval --include_path "$(kv-tasks path)"`'
         )
-    for family in sorted(path.name for path in task_configs().iterdir() if path.is_dir()):
+    for family in sorted({path.parent.name for path in task_configs().glob("*/*.yaml")}):
         if (folder.parent / family).is_dir():
             raise DataError(
                 f"{folder.parent / family}: the harness has tasks of these names already, and "

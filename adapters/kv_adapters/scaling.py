@@ -66,7 +66,8 @@ def scale_adapter(adapter: Path, by: float, out: Path) -> None:
     with atomic_path(out) as draft:
         draft.mkdir()
         for name in {WEIGHTS, *(manifest.files if manifest else ())}:
-            if name not in (CARD, RESULTS_FIGURE, CONFIG):
+            # Rows need not have been published with it.
+            if name not in (CARD, RESULTS_FIGURE, CONFIG) and (adapter / name).is_file():
                 shutil.copyfile(adapter / name, draft / name)
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         (draft / CONFIG).write_text(text, encoding="utf-8")

@@ -104,6 +104,12 @@ def test_an_adapter_from_elsewhere_keeps_its_pattern_of_scales(
     assert_between(tiny_base, foreign, third, 0.3)
 
 
+def test_an_adapter_without_its_rows_is_scaled(own_adapter: Path, tmp_path: Path) -> None:
+    (own_adapter / "data.jsonl").unlink()
+    scale_adapter(own_adapter, 0.5, tmp_path / "out")
+    assert "data.jsonl" not in read_manifest(tmp_path / "out").files
+
+
 @pytest.mark.parametrize("by", ["0", "-1", "nan", "inf", "1e308"])
 def test_a_factor_that_is_none_is_refused(own_adapter: Path, tmp_path: Path, by: str) -> None:
     with pytest.raises(UsageError, match="--by"):

@@ -59,7 +59,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("bart", {"d_model": 32}, "takes no position_ids"),
     ("nemotron", {}, "do not hand on to attention what the trainer passes"),
     ("mamba", {"num_attention_heads": None}, "it has no attention"),
-    ("gpt2", {}, "it could not be tried"),
 ]
 APART: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -153,6 +152,15 @@ def test_what_attention_is_not_asked_for_is_refused(
     family: str, changes: dict[str, Any], why: str
 ) -> None:
     assert why in str(refusal(AutoConfig.for_model(family, **{**SHAPE, **changes})))
+
+
+def test_a_model_that_breaks_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ImportError("\nTheModel requires\n a library")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", broken)
+    said = "it could not be tried (ImportError: TheModel requires a library)"
+    assert refusal(config("llama")) == said
 
 
 def test_a_window_longer_than_any_row_is_none() -> None:

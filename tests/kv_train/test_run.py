@@ -200,11 +200,24 @@ def newest_checkpoint(work: Path) -> int:
     )
 
 
-def test_two_processes_train_the_adapter_of_one(tiny_recipe: Path, tmp_path: Path) -> None:
-    """Nine packs are five for each, of which the last is empty."""
-    changes = ["data.samples=18", "training.epochs=2"]
-    alone = run(load_recipe(str(tiny_recipe), changes), tmp_path / "one")
-    out = tmp_path / "two"
+@pytest.mark.parametrize("packs_per_batch", [1, 2])
+def test_two_processes_train_the_adapter_of_one_and_go_on_where_it_ended(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packs_per_batch: int
+) -> None:
+    """Nine packs need one or three empty ones; the sixth step lies within the second epoch."""
+    changes = ["data.samples=18", "training.epochs=3", "training.save_steps=1"]
+    changes += ["training.packs_per_step=4", f"training.packs_per_batch={packs_per_batch}"]
+    recipe = load_recipe(str(tiny_recipe), changes)
+    alone, out = run(recipe, tmp_path / "one"), tmp_path / "two"
+
+    def kill(self: Any, args: Any, state: TrainerState, *_: Any, **rest: Any) -> None:
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ProgressLine, "on_step_begin", kill, raising=False)
+        run(recipe, out)
+    assert newest_checkpoint(tmp_path / "two.partial") == 5
     launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu"]
     launch += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     done = subprocess.run(

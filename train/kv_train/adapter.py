@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECIPE = "recipe.yaml"
+DATA, HELD_OUT = "data.jsonl", "held-out.jsonl"
 CARD = "README.md"
 RECORDED_PACKAGES = (
     "kv-tasks", "torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors",
@@ -208,13 +209,19 @@ def refuse_changed(folder: Path) -> None:
 def changed_files(folder: Path, manifest: Manifest) -> list[str]:
     """Return the files that are missing or not those of the manifest.
 
-    The card and its picture may change: they say what an adapter does, and do nothing.
+    The card and its picture may change: they say what an adapter does, and do nothing. Rows need
+    not be published with it.
     """
+    files = {
+        name: folder / name
+        for name in manifest.files
+        if name not in (CARD, RESULTS_FIGURE)
+        and not (name in (DATA, HELD_OUT) and not (folder / name).exists())
+    }
     return [
         name
-        for name, digest in manifest.files.items()
-        if name not in (CARD, RESULTS_FIGURE)
-        and (not (folder / name).is_file() or sha256_file(folder / name) != digest)
+        for name, file in files.items()
+        if not file.is_file() or sha256_file(file) != manifest.files[name]
     ]
 
 

@@ -34,7 +34,7 @@ def astride(packs: Sequence[Pack], switch: int | None, packs_per_batch: int) -> 
         lengths = [len(pack.context) + len(rest) for pack in group for rest in pack.suffixes]
         if lengths and min(lengths) <= switch < max(lengths):
             return (
-                f"rows of {min(lengths)} and {max(lengths)} tokens would be computed together, on "
+                f"rows of {min(lengths)} and {max(lengths)} tokens could be computed together, on "
                 f"both sides of the {switch} at which its longrope changes its frequencies"
             )
     return None

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoTokenizer
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
+from kv_train.adapter import DATA, HELD_OUT
 from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.examples import encode_rows, generate, held_out, held_out_names, row_names
 from kv_train.longrope import SERVED, TOGETHER, astride, shorter
@@ -19,8 +20,6 @@ from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
 from kv_train.refusal import refusal, unshared
 from kv_train.tokens import Row
-
-DATA, HELD_OUT = "data.jsonl", "held-out.jsonl"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         _check_length(recipe, rows, shapes.limit)
         made = pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack)
         if reason := astride(made, shapes.switch, recipe.training.packs_per_batch):
-            raise DataError(f"data: {recipe.model}: {reason}; {TOGETHER}")
+            where = "data" if file == DATA else "evaluation"
+            raise DataError(f"{where}: {recipe.model}: {reason}; {TOGETHER}")
         packs.append(made)
     trained, held = packs
     if shorter(trained, shapes.switch):

@@ -45,11 +45,12 @@ def refusal(config: Any) -> str | None:
     try:
         model = _watched_model(config)
         return _by_kind(model) or _by_trial(model)
-    except KeyError:
-        # Architectures with an attention of their own look ours up in vain.
-        return _OWN
     except Exception as error:  # noqa: BLE001 - any code of any architecture
-        return f"it could not be tried ({type(error).__name__}: {error})".splitlines()[0]
+        if error.args == (_NAME,):
+            # Architectures with an attention of their own look ours up in vain.
+            return _OWN
+        said = " ".join(str(error).split())
+        return f"it could not be tried ({type(error).__name__}: {said})"
 
 
 @dataclass
@@ -125,14 +126,10 @@ def _by_trial(model: Any) -> str | None:
             out = model(**inputs, layout=watch, logits_to_keep=kept, use_cache=False)
     except ModelError as error:
         return str(error)
-    except KeyError:
-        raise  # an attention of its own, experts or none
-    except TypeError as error:
-        if "layout" in str(error):
+    except Exception as error:
+        if isinstance(error, TypeError) and "layout" in str(error):
             return "its layers do not hand on to attention what the trainer passes"
-        return f"its forward does not take what the trainer passes ({error})"
-    except Exception:
-        if has_experts(model):
+        if has_experts(model) and error.args != (_NAME,):
             return None  # some choose by values
         raise
     if not watch.calls:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import Trainer
 
+from kv_train.sharing import ThenEmpty
 from kv_train.tokens import IGNORED
 
 
@@ -89,20 +90,26 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, order: Sampler[int] | None = None, **arguments: Any) -> None:
+    def __init__(self, *, order: ThenEmpty | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._order = order
         # Count the answer tokens of a whole step, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        return self._order or super()._get_train_sampler(train_dataset)
+        if self._order is not None:
+            return self._order
+        shuffled: Sampler[int] | None = super()._get_train_sampler(train_dataset)
+        return shuffled
 
     def _run_epoch(self, **arguments: Any) -> None:
         """Train an epoch, unless a checkpoint that was gone on from holds the last step already.
 
         Trainer stops after a step only: in the middle of an epoch it would make one too many.
         """
+        if self._order is not None:
+            # Through what skips the batches of a resumed epoch accelerate does not reach it.
+            self._order.set_epoch(arguments["epoch"])
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(**arguments)
 

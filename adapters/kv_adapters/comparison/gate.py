@@ -1,4 +1,4 @@
-"""What an adapter must not lose: general ability, within a margin.
+"""What an adapter must not lose, general ability within a margin, and what it must gain.
 
 A file changes the defaults::
 
@@ -6,11 +6,12 @@ A file changes the defaults::
     tasks:                  # names of tasks or groups; a number is that task's own margin
       mmlu:
       gsm8k: 0.02
-    improve: [mdqa_pos]     # must be improved; none unless named
+    improve: [mdqa_pos_5docs]   # rows of the table that must be improved; none unless named
 
-A name stands for itself and for all that begin with it and an underscore, as a group's parts do;
-the longest that fits counts. A task of a gated group that has an entry of its own counts beside the
-group. A gated task that only one run has, or that a file names and none has, is no evidence.
+A name of ``tasks`` stands for itself and for all that begin with it and an underscore, as a group's
+parts do; the longest that fits counts. A task of a gated group that has an entry of its own counts
+beside the group. A gated task that only one run has, or that a file names and none has, is no
+evidence.
 
 Non-inferiority is passed when the whole 95 % interval of the difference lies above minus the
 margin (a one-sided test at 2.5 %), failed when it lies below it, and inconclusive otherwise: that
@@ -55,7 +56,7 @@ class Gate(BaseModel):
     tasks: Mapping[str, Margin | None] = Field(
         default_factory=lambda: dict.fromkeys(GENERAL), min_length=1
     )
-    improve: tuple[str, ...] = ()
+    improve: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
     @model_validator(mode="after")
     def _not_both(self) -> "Gate":

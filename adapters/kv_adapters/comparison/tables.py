@@ -159,6 +159,7 @@ def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
             {
                 "adapter": verdict.adapter,
                 "gate": verdict.gate,
+                "unmet": list(verdict.unmet),
                 "sentence": verdict.sentence,
                 "warnings": list(verdict.warnings),
                 "doubts": list(verdict.doubts),

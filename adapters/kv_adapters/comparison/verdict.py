@@ -35,6 +35,7 @@ class Verdict:
         doubts: why the runs may not be the ones that were meant.
         seeds: by row name, for pooled seeds alone: each seed's difference.
         unapplied: whether every answer is the base's own.
+        unmet: tasks of which the gate asks for a gain that was not shown.
     """
 
     adapter: str
@@ -45,6 +46,7 @@ class Verdict:
     doubts: tuple[str, ...] = ()
     seeds: tuple[Spread, ...] = ()
     unapplied: bool = False
+    unmet: tuple[str, ...] = ()
 
 
 def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Verdict]:
@@ -53,7 +55,7 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
     Args:
         base: results of the base model.
         others: results of adapters; labels ``NAME-seed0``, ``NAME-seed1`` ... are one recipe's.
-        gate: what must not be lost; None is the default.
+        gate: what must not be lost, and what must be gained; None is the default.
 
     Raises:
         RunError: the runs cannot be compared.
@@ -66,7 +68,8 @@ def judge(base: Run, others: Sequence[Run], gate: Gate | None = None) -> list[Ve
     for other, (rows, apart) in zip(others, compared, strict=True):
         lost = dict.fromkeys(str(line) for row in rows for line in row.lost)
         reasons = [why if name in why else f"{name}: {why}" for name, why in apart.items()]
-        warnings = (*_misnamed(base, other, gate), *missing_tasks(base, other), *reasons, *lost)
+        named = (*_misnamed(base, other, gate), *_rowless(rows, gate))
+        warnings = (*named, *missing_tasks(base, other), *reasons, *lost)
         open_tasks.append(_not_compared(base, other, rows, gate))
         same = bool(unchanged(base, other))
         whose = (other.label,) if same else ()
@@ -116,12 +119,25 @@ def _misnamed(base: Run, other: Run, gate: Gate) -> Iterator[str]:
     """Say which of the gate file's names neither run knows, and which of theirs are like it."""
     known = sorted({*_evaluated(base, other), *base.groups, *other.groups})
     named = gate.tasks if "tasks" in gate.model_fields_set else ()
-    for entry in (*named, *gate.improve):
+    for entry in named:
         if any(name == entry or name.startswith(f"{entry}_") for name in known):
             continue
         alike = get_close_matches(entry, known)
         hint = f"; did you mean {' or '.join(alike)}?" if alike else ""
         yield f"{entry}: the gate file names it, and neither run has it{hint}"
+
+
+def _rowless(rows: Sequence[Comparison], gate: Gate) -> Iterator[str]:
+    """Say which gains the gate file asks for that no row of the table can show."""
+    rows_of_their_own = [row.name for row in rows]
+    for name in gate.improve:
+        if name not in rows_of_their_own:
+            alike = get_close_matches(name, rows_of_their_own)
+            hint = f", such as {' or '.join(alike)}" if alike else ""
+            yield (
+                f"{name}: the gate file asks for a gain of it, and it has no row of its own here; "
+                f"name tasks or groups that have one{hint}"
+            )
 
 
 def _evaluated(base: Run, other: Run) -> set[str]:
@@ -143,15 +159,17 @@ def _verdict(
     gated = [row.outcome for row in rows if row.decides]
     if missing or unapplied or not gated:
         gated.append("no evidence")
-    gated += _asked_for(rows, gate).values()
+    asked = _asked_for(rows, gate)
+    gated += asked.values()
+    unmet = tuple(name for name, met in asked.items() if met != "passed")
     outcome: GateOutcome = next((name for name in _ORDER if name in gated), "no evidence")
-    sentence = _sentence(label, rows, outcome, gate, missing)
+    sentence = _sentence(label, rows, gate, missing, unmet)
     if unapplied:
         of = "" if label in unapplied else f" of {', '.join(unapplied)}"
         sentence = (
             f"{label}: every answer{of} is the base's own; nothing of an adapter was measured."
         )
-    return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings))
+    return Verdict(label, outcome, sentence, tuple(rows), tuple(warnings), unmet=unmet)
 
 
 def _asked_for(rows: Sequence[Comparison], gate: Gate) -> dict[str, GateOutcome]:
@@ -166,9 +184,9 @@ def _asked_for(rows: Sequence[Comparison], gate: Gate) -> dict[str, GateOutcome]
 def _sentence(
     label: str,
     rows: Sequence[Comparison],
-    outcome: GateOutcome,
     gate: Gate,
     missing: Sequence[str],
+    unmet: Sequence[str],
 ) -> str:
     """Say in one sentence what changed, by the rows that count, and what nobody looked at."""
     top = [row for row in rows if row.member_of is None]
@@ -182,7 +200,7 @@ def _sentence(
         parts.append(f"general ability was not compared in whole: {', '.join(missing)}")
     if not gated and not missing:
         parts.append(f"general ability was not evaluated ({', '.join(gate.tasks)})")
-    elif outcome == "passed":
+    elif not missing and all(row.outcome == "passed" for row in gated):
         parts.append(f"general ability held: {_list(gated)}")
     else:
         parts += [
@@ -190,7 +208,7 @@ def _sentence(
             for name in ("failed", "inconclusive", "no evidence", "passed")
             if (part := _named(name, gated))
         ]
-    if unmet := [name for name, met in _asked_for(rows, gate).items() if met != "passed"]:
+    if unmet:
         parts.append(f"the gate asks for a gain of {', '.join(unmet)}, which was not shown")
     return f"{label}: {'; '.join(parts)}."
 

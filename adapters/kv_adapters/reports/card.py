@@ -29,7 +29,7 @@ def write_card(adapter: Path, base: Run, run: Run, gate: Gate | None = None) -> 
         adapter: folder that kv-train wrote.
         base: results of the base model.
         run: results of the adapter.
-        gate: what must not be lost; None is the default.
+        gate: what must not be lost, and what must be gained; None is the default.
 
     Raises:
         AdapterError: the folder has no card or no place in it, its other files changed, or the

@@ -36,7 +36,7 @@ def write_report(
         base: results of the base model.
         others: results of adapters.
         out: folder, made if need be.
-        gate: what must not be lost; None is the default.
+        gate: what must not be lost, and what must be gained; None is the default.
         beside: whether to set the paper's published numbers beside.
 
     Returns:

@@ -141,6 +141,13 @@ def test_changed_weights_are_caught_by_their_checksum(own_adapter: Path, tiny_ba
     assert WEIGHTS in failed(own_adapter, tiny_base)["checksums"]
 
 
+def test_rows_need_not_be_published_with_an_adapter(own_adapter: Path, tiny_base: Path) -> None:
+    (own_adapter / "data.jsonl").unlink()
+    assert failed(own_adapter, tiny_base) == {}
+    (own_adapter / "held-out.jsonl").write_text("{}")
+    assert failed(own_adapter, tiny_base) == {"checksums": "changed or missing: held-out.jsonl"}
+
+
 def test_a_pickle_is_refused(own_adapter: Path, tiny_base: Path) -> None:
     (own_adapter / "adapter_model.bin").write_bytes(b"\x80")
     assert failed(own_adapter, tiny_base) == {"no pickles": "adapter_model.bin"}

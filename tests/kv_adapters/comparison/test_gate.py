@@ -146,8 +146,27 @@ def test_a_gate_may_ask_for_a_gain(
     base, other = (load_run(write_run(n, {}, t)) for n, t in (("base", before), ("other", after)))
     (found,) = judge(base, [other], Gate(improve=("arc",)))
     assert found.gate == gate
-    assert (said or "general ability held") in found.sentence
-    assert any("arc: the gate file names it" in w for w in found.warnings) == (change is None)
+    assert "general ability held: nq_open" in found.sentence
+    assert (said or "") in found.sentence
+    assert found.unmet == (("arc",) if said else ())
+    assert any("it has no row of its own" in line for line in found.warnings) == (change is None)
+
+
+def test_a_gain_is_asked_for_by_the_name_of_a_row(write_run: Write) -> None:
+    """A part of a name stands for nothing; a group does, and so do seeds together."""
+    good = {"nq_open": [1.0, 0.0] * MANY}
+    parts = ["arc_a", "arc_b"]
+    base = grouped(write_run("base", {}, good | dict.fromkeys(parts, [0.0] * 100)), arc=parts)
+    runs = [
+        grouped(write_run(f"it-seed{n}", {}, good | dict.fromkeys(parts, [1.0] * 100)), arc=parts)
+        for n in (0, 1)
+    ]
+    loaded = [load_run(folder) for folder in runs]
+    asked = judge(load_run(base), loaded, Gate(improve=("arc",)))
+    assert [verdict.gate for verdict in asked] == ["passed"] * 3
+    (part, *_) = judge(load_run(base), loaded, Gate(improve=("ar",)))
+    assert part.gate == "no evidence"
+    assert any("no row of its own here; name tasks" in line for line in part.warnings)
 
 
 def test_a_gain_alone_passes_no_gate(write_run: Write) -> None:

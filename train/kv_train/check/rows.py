@@ -168,7 +168,8 @@ def _longrope(
     elif key == "data" and shorter(packs, switch):
         yield Finding(
             "warning", key, f"some rows are of {switch} tokens or fewer, {SERVED}",
-            f"train on rows of more than {switch} tokens, or serve with --max-model-len {switch}",
+            f"train on rows of more than {switch} tokens, or serve and evaluate with "
+            f"--max-length {switch}",
         )  # fmt: skip
 
 
