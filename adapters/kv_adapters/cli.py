@@ -127,6 +127,9 @@ def evaluate(
             "of a given length, such as kv_simple_16k."
         ),
     ] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder with task files of your own, as of lm_eval.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the engine and of few-shot sampling.")] = 1234,
 ) -> None:
     """Evaluate a base model and its adapters in one engine; finished work is reused."""
@@ -158,6 +161,7 @@ def evaluate(
         vllm_args=vllm_args,
         workers=workers,
         tokenizer=tokenizer,
+        include_path=include_path,
     )
     outcomes = run_units(request)
     print_outcomes(outcomes)

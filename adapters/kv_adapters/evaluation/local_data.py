@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kv_tasks.datafiles import PUBLISHED
+from kv_tasks.errors import UsageError
 from kv_tasks.files import sha256_file
 from kv_tasks.flenqa_data import PLAIN
 from kv_tasks.general import DATA_SETS
@@ -24,6 +25,19 @@ def data_checksum(*, own: bool) -> str | None:
     if not found:
         return None
     lines = (f"{file.relative_to(root)} {sha256_file(file)}\n" for file in found)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def tasks_checksum(folder: Path) -> str:
+    """Return a SHA-256 of the YAML and Python files of a user's own tasks.
+
+    Raises:
+        UsageError: ``folder`` holds no task file.
+    """
+    files = sorted(file for pattern in ("*yaml", "*.yml", "*.py") for file in folder.rglob(pattern))
+    if not files:
+        raise UsageError(f"--include-path {folder}: no folder with YAML files of tasks")
+    lines = (f"{file.relative_to(folder)} {sha256_file(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

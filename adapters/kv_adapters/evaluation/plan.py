@@ -19,7 +19,7 @@ from typing import Any, Literal
 from kv_adapters.backends import TRAITS, BackendName
 from kv_adapters.chat_template import arguments_of, dated
 from kv_adapters.engine_settings import cpu_dtype, gpu
-from kv_adapters.evaluation.local_data import data_checksum
+from kv_adapters.evaluation.local_data import data_checksum, tasks_checksum
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.task_names import config_checksum, fixed_shots, is_own, single_protocol
 from kv_tasks.files import sha256_file
@@ -35,6 +35,7 @@ _LATER = (
     "num_fewshot",
     "vllm_args",
     "date",
+    "include_sha256",
 )
 
 
@@ -46,6 +47,7 @@ class Request:
         base: folder, hub name or short name of the base model.
         adapters: adapter folders.
         tasks: task or group names of the harness.
+        include_path: folder of further task files, as the harness's own option has it.
         out: folder that gets one folder a model.
         limit: documents a task, None for all.
         num_fewshot: examples before each question, None for what each task has; those that have
@@ -90,6 +92,7 @@ class Request:
     vllm_args: Mapping[str, Any] | None = None
     workers: int = 1
     tokenizer: str | None = None
+    include_path: Path | None = None
     command: str = field(default_factory=lambda: shlex.join(sys.argv))
 
 
@@ -122,6 +125,7 @@ class Unit:
     num_fewshot: int | None = None
     vllm_args: str | None = None
     date: str | None = None
+    include_sha256: str | None = None
 
     @property
     def digest(self) -> str:
@@ -141,7 +145,8 @@ def plan(request: Request, models: Models) -> list[Unit]:
     """Return the units model by model, base first, so that adapters switch seldom.
 
     Raises:
-        UsageError: few-shot examples for a task that has none by definition.
+        UsageError: few-shot examples for a task that has none by definition, or a folder of tasks
+            that is none.
     """
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
@@ -153,6 +158,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     if request.num_fewshot and (own := next(filter(is_own, names), None)):
         raise fixed_shots(request.num_fewshot, own)
     data = {own: data_checksum(own=own) for own in {is_own(name) for name in names}}
+    included = tasks_checksum(request.include_path) if request.include_path else None
     url = request.url
     if request.backend == "openai":
         url = url or os.environ.get("OPENAI_BASE_URL")
@@ -183,6 +189,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             num_fewshot=request.num_fewshot,
             vllm_args=further,
             date=today if _templated(request, task) else None,
+            include_sha256=None if is_own(task) else included,
         )
         for adapter in [None, *models.adapters]
         for task in names

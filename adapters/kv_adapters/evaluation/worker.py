@@ -124,5 +124,7 @@ def task_manager(base: Path, request: Request) -> Any:
         )
     # A current registration is found without; naming it twice makes the harness warn of each task.
     registered = registration.status().state == "current"
-    include = None if registered else str(task_configs())
-    return TaskManager(include_path=include, metadata=metadata)
+    include = [] if registered else [str(task_configs())]
+    if request.include_path:
+        include.append(str(request.include_path))
+    return TaskManager(include_path=include or None, metadata=metadata)

@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
+from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.verdict import judge
 from kv_adapters.evaluation import worker as module
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.models import Models, find_models
@@ -211,6 +213,31 @@ def test_unknown_tasks_and_equal_labels_are_named(
         evaluate(request_(tiny_base, tmp_path, tasks=[]))
     with pytest.raises(UsageError, match="must differ"):
         evaluate(request_(tiny_base, tmp_path, tiny_adapter, tiny_adapter))
+
+
+def test_a_task_of_ones_own_is_evaluated_and_judged(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "out"
+    mine.mkdir()
+    (mine / "rows.jsonl").write_text('{"q": "1 + 1 =", "a": "2"}\n{"q": "1 + 2 =", "a": "3"}\n')
+    (mine / "sums.yaml").write_text(
+        f"task: sums\ndataset_path: json\ndataset_kwargs: {{data_files: {mine / 'rows.jsonl'}}}\n"
+        "test_split: train\noutput_type: loglikelihood\n"
+        'doc_to_text: "{{q}}"\ndoc_to_target: "{{a}}"\nmetric_list: [{metric: acc}]\n'
+    )
+    asked = request_(tiny_base, out, tiny_adapter, tasks=["sums", TASK], include_path=mine)
+    assert [outcome.status for outcome in evaluate(asked)] == ["done"] * 4
+    assert [outcome.status for outcome in evaluate(asked)] == ["reused"] * 4
+    gate = Gate(tasks={"sums": None})
+    (verdict,) = judge(load_run(out / "base"), [load_run(out / tiny_adapter.name)], gate)
+    assert {row.name for row in verdict.rows if row.decides} == {"sums"}
+    with (mine / "sums.yaml").open("a") as stream:
+        stream.write("num_fewshot: 0\n")
+    statuses = {outcome.task: outcome.status for outcome in evaluate(asked)}
+    assert statuses == {"sums": "done", TASK: "reused"}
+    with pytest.raises(UsageError, match=r"--include-path .*absent: no folder with YAML files"):
+        evaluate(replace(asked, include_path=tmp_path / "absent"))
 
 
 def test_a_number_of_examples_is_asked_for_and_is_never_ignored(
