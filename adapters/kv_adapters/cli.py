@@ -128,7 +128,8 @@ def evaluate(
         ),
     ] = None,
     include_path: Annotated[
-        Path | None, typer.Option(help="Folder with task files of your own, as of lm_eval.")
+        Path | None,
+        typer.Option(help="Folder of your own task files, as lm_eval's --include_path."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the engine and of few-shot sampling.")] = 1234,
 ) -> None:

@@ -31,8 +31,8 @@ def compare_command(
 ) -> None:
     """Compare runs with their base, paired by document, and say what changed.
 
-    Exit code: 0 general ability held, and what the gate file asks to improve did, 1 not, 2 there
-    is too little evidence, 3 anything else.
+    Exit code: 0 general ability held, and every task under `improve` of the gate file improved, 1
+    one regressed, 2 there is too little evidence of either, 3 anything else.
     """
     with console.requires("report"):
         from kv_adapters.comparison.tables import as_json, markdown, remarks, screen

@@ -38,7 +38,8 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
         RunError: a worker cannot load what it needs.
     """
     # A worker of another machine has another working folder.
-    request = replace(request, out=request.out.resolve())
+    tasks = request.include_path and request.include_path.resolve()
+    request = replace(request, out=request.out.resolve(), include_path=tasks)
     with _cluster():
         start = starter(models, request)
         workers = {number: start(number) for number in range(min(request.workers, len(units)))}

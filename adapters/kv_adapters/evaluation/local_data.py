@@ -28,16 +28,29 @@ def data_checksum(*, own: bool) -> str | None:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def tasks_checksum(folder: Path) -> str:
-    """Return a SHA-256 of the YAML and Python files of a user's own tasks.
+def tasks_in(folder: Path) -> frozenset[str]:
+    """Return the names of a user's own tasks and groups, as the harness reads them.
 
     Raises:
-        UsageError: ``folder`` holds no task file.
+        UsageError: ``folder`` holds no task.
     """
-    files = sorted(file for pattern in ("*yaml", "*.yml", "*.py") for file in folder.rglob(pattern))
-    if not files:
+    from lm_eval.tasks import TaskManager
+
+    names = TaskManager(include_path=str(folder), include_defaults=False).all_tasks
+    if not folder.is_dir() or not names:
         raise UsageError(f"--include-path {folder}: no folder with YAML files of tasks")
-    lines = (f"{file.relative_to(folder)} {sha256_file(file)}\n" for file in files)
+    return frozenset(names)
+
+
+def tasks_checksum(folder: Path) -> str:
+    """Return a SHA-256 of all files of a user's own tasks, data beside them included."""
+    files = (
+        file.relative_to(folder)
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    )
+    kept = sorted(f for f in files if not any(part.startswith(".") for part in f.parts))
+    lines = (f"{file} {sha256_file(folder / file)}\n" for file in kept)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

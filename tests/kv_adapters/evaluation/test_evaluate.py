@@ -232,10 +232,15 @@ def test_a_task_of_ones_own_is_evaluated_and_judged(
     gate = Gate(tasks={"sums": None})
     (verdict,) = judge(load_run(out / "base"), [load_run(out / tiny_adapter.name)], gate)
     assert {row.name for row in verdict.rows if row.decides} == {"sums"}
-    with (mine / "sums.yaml").open("a") as stream:
-        stream.write("num_fewshot: 0\n")
-    statuses = {outcome.task: outcome.status for outcome in evaluate(asked)}
-    assert statuses == {"sums": "done", TASK: "reused"}
+    with (mine / "rows.jsonl").open("a") as stream:
+        stream.write('{"q": "2 + 2 =", "a": "4"}\n')
+    statuses = [(outcome.task, outcome.status) for outcome in evaluate(asked)]
+    assert statuses == [("sums", "done"), (TASK, "reused")] * 2
+    with pytest.raises(UsageError, match=f"holds none of the tasks {TASK}; it has sums"):
+        evaluate(replace(asked, tasks=[TASK]))
+    (mine / "ours.yaml").write_text((mine / "sums.yaml").read_text().replace("sums", TASK, 1))
+    with pytest.raises(UsageError, match=f"{TASK} is a task of this project"):
+        evaluate(asked)
     with pytest.raises(UsageError, match=r"--include-path .*absent: no folder with YAML files"):
         evaluate(replace(asked, include_path=tmp_path / "absent"))
 
