@@ -154,6 +154,16 @@ def test_what_attention_is_not_asked_for_is_refused(
     assert why in str(refusal(AutoConfig.for_model(family, **{**SHAPE, **changes})))
 
 
+def test_experts_do_not_hide_a_forward_that_lacks_an_argument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forward(self: Any, input_ids: Any, position_ids: Any, layout: Any) -> None: ...
+
+    kind = type(meta_model(config("qwen3_moe")))
+    monkeypatch.setattr(kind, "forward", forward)
+    assert "does not take what the trainer passes" in str(refusal(config("qwen3_moe")))
+
+
 def test_a_model_that_breaks_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ImportError("\nTheModel requires\n a library")

@@ -105,17 +105,15 @@ def _head_dim(config: Any) -> int | None:
         return int(config.per_layer_config[0].head_dim)
 
 
-def _switch(config: Any) -> int | None:
+def ropes(config: Any) -> list[dict[str, Any]]:
+    """Return what a text configuration says of rotary embeddings: of all, or by kind of layer."""
     rope = getattr(config, "rope_parameters", None) or {}
-    by_layer = [rope, *(value for value in rope.values() if isinstance(value, dict))]
-    return next(
-        (
-            int(one["original_max_position_embeddings"])
-            for one in by_layer
-            if one.get("rope_type") == "longrope"
-        ),
-        None,
-    )
+    return [rope, *(value for value in rope.values() if isinstance(value, dict))]
+
+
+def _switch(config: Any) -> int | None:
+    long = [rope for rope in ropes(config) if rope.get("rope_type") == "longrope"]
+    return int(long[0]["original_max_position_embeddings"]) if long else None
 
 
 def has_experts(model: Any) -> bool:

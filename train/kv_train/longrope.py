@@ -31,7 +31,7 @@ def astride(packs: Sequence[Pack], switch: int | None, packs_per_batch: int) -> 
         return None
     together: Iterable[Sequence[Pack]] = [packs] if packs_per_batch > 1 else [[p] for p in packs]
     for group in together:
-        lengths = [len(pack.context) + len(rest) for pack in group for rest in pack.suffixes]
+        lengths = [length for pack in group for length in pack.rows]
         if lengths and min(lengths) <= switch < max(lengths):
             return (
                 f"rows of {min(lengths)} and {max(lengths)} tokens could be computed together, on "
@@ -42,6 +42,4 @@ def astride(packs: Sequence[Pack], switch: int | None, packs_per_batch: int) -> 
 
 def shorter(packs: Iterable[Pack], switch: int | None) -> bool:
     """Say whether some row is trained with the short table, see :data:`SERVED`."""
-    return switch is not None and any(
-        len(pack.context) + len(rest) <= switch for pack in packs for rest in pack.suffixes
-    )
+    return switch is not None and any(min(pack.rows) <= switch for pack in packs)

@@ -38,6 +38,11 @@ class Pack:
     def __len__(self) -> int:
         return len(self.context) + sum(map(len, self.suffixes))
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Tokens of each row, were it alone: its context and its suffix."""
+        return tuple(len(self.context) + len(suffix) for suffix in self.suffixes)
+
 
 def pack_rows(rows: Iterable[Row], *, questions_per_pack: int) -> list[Pack]:
     """Pack consecutive rows of one ``context_id``, at most ``questions_per_pack`` together.

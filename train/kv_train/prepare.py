@@ -150,7 +150,7 @@ def _check_shares(recipe: Recipe, processes: int) -> None:
 
 
 def _describe(packs: Sequence[Pack]) -> None:
-    rows = [len(item.context) + len(suffix) for item in packs for suffix in item.suffixes]
+    rows = [length for pack in packs for length in pack.rows]
     console.note(
         f"{len(rows)} rows in {len(packs)} packs; longest row {max(rows)} tokens; "
         f"{sum(map(len, packs)):,} tokens an epoch instead of {sum(rows):,} in separate rows"

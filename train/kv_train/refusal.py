@@ -14,7 +14,7 @@ import torch
 from transformers import AttentionInterface, AutoModelForCausalLM
 
 from kv_tasks.errors import ModelError
-from kv_train.architecture import APART, architecture, carrying, has_experts, kinds
+from kv_train.architecture import APART, architecture, carrying, has_experts, kinds, ropes
 from kv_train.attention import Layout, shared_context_attention
 from kv_train.packing import Collator, Pack
 
@@ -87,10 +87,9 @@ AttentionInterface.register(_NAME, _watched)
 def _watched_model(config: Any) -> Any:
     """Return a model on the meta device, where nothing may depend on a value."""
     config = deepcopy(config)
-    rope = getattr(config.get_text_config(), "rope_parameters", None) or {}
-    for one in (rope, *(value for value in rope.values() if isinstance(value, dict))):
-        if one.get("rope_type") in ("longrope", "dynamic"):
-            one["rope_type"] = "default"  # those look at how far positions reach
+    for rope in ropes(config.get_text_config()):
+        if rope.get("rope_type") in ("longrope", "dynamic"):
+            rope["rope_type"] = "default"  # those look at how far positions reach
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(
             config, attn_implementation=_NAME, experts_implementation="batched_mm"
@@ -127,10 +126,12 @@ def _by_trial(model: Any) -> str | None:
     except ModelError as error:
         return str(error)
     except Exception as error:
-        if isinstance(error, TypeError) and "layout" in str(error):
+        said = str(error) if isinstance(error, TypeError) else ""
+        if "layout" in said:
             return "its layers do not hand on to attention what the trainer passes"
-        unwanted = isinstance(error, TypeError) and "unexpected keyword" in str(error)
-        if has_experts(model) and not unwanted and not isinstance(error, KeyError):
+        if "unexpected keyword" in said:
+            return f"its forward does not take what the trainer passes ({said})"
+        if has_experts(model) and not isinstance(error, KeyError):
             return None  # some choose by values
         raise
     if not watch.calls:

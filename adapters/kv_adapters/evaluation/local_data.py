@@ -36,21 +36,22 @@ def tasks_in(folder: Path) -> frozenset[str]:
     """
     from lm_eval.tasks import TaskManager
 
-    names = TaskManager(include_path=str(folder), include_defaults=False).all_tasks
-    if not folder.is_dir() or not names:
-        raise UsageError(f"--include-path {folder}: no folder with YAML files of tasks")
-    return frozenset(names)
+    found = folder.is_dir() and TaskManager(include_path=str(folder), include_defaults=False)
+    if not found or not found.all_tasks:
+        raise UsageError(
+            f"--include-path {folder}: no folder with YAML files of tasks; name the one of yours"
+        )
+    return frozenset(found.all_tasks)
 
 
 def tasks_checksum(folder: Path) -> str:
     """Return a SHA-256 of all files of a user's own tasks, data beside them included."""
-    files = (
-        file.relative_to(folder)
-        for file in folder.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+    files = sorted(f.relative_to(folder) for f in folder.rglob("*") if f.is_file())
+    lines = (
+        f"{file} {sha256_file(folder / file)}\n"
+        for file in files
+        if not any(part.startswith((".", "__pycache__")) for part in file.parts)
     )
-    kept = sorted(f for f in files if not any(part.startswith(".") for part in f.parts))
-    lines = (f"{file} {sha256_file(folder / file)}\n" for file in kept)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
