@@ -21,9 +21,11 @@ $(INSTALLED): pyproject.toml $(wildcard requirements/*)
 demo: $(INSTALLED)
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/demo.sh
 
-# Two files at a time: much of a test's time is one thread that imports.
+# Two files at a time: much of a test's time is one thread that imports. A GPU's memory is one
+# engine's at a time.
+TOGETHER ?= $(shell nvidia-smi >/dev/null 2>&1 && echo 1 || echo 2)
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(TOGETHER) --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -7,11 +7,24 @@ import typer
 
 from kv_tasks import console
 from kv_tasks.corpora import ASKED_BY_NQ_OPEN, TrainingCorpus
+from kv_tasks.dictionaries import Placement
 from kv_tasks.paths import task_configs
 from kv_tasks.registration import Status
 from kv_tasks.registration import register as register_tasks
 from kv_tasks.registration import status as registration_status
 from kv_tasks.registration import unregister as unregister_tasks
+from kv_tasks.training_forms import Form
+
+Out = Annotated[Path, typer.Option(help="JSON lines file to write.")]
+Samples = Annotated[int, typer.Option(min=1, help="Number of questions.")]
+Tokens = Annotated[int | None, typer.Option(min=1, help="Fill a window of tokens instead.")]
+Shortest = Annotated[
+    int | None, typer.Option(min=1, help="Draw each window from here to --tokens.")
+]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="Folder or hub name of the model, with --tokens.")
+]
+FormOption = Annotated[Form, typer.Option(help="Format of each line.")]
 
 app = console.suite("Long-context tasks for lm-evaluation-harness.")
 
@@ -19,7 +32,7 @@ app = console.suite("Long-context tasks for lm-evaluation-harness.")
 @app.command()
 def register() -> None:
     """Copy the task YAML into the installed harness: `lm_eval --tasks mdqa_pos` then works."""
-    _print(register_tasks())
+    console.result(register_tasks())
     console.note("registered; run `kv-tasks register` again after every upgrade")
 
 
@@ -30,14 +43,14 @@ def unregister() -> None:
     if removed is None:
         console.note("nothing is registered")
     else:
-        _print(removed)
+        console.result(removed)
         console.note("removed")
 
 
 @app.command()
 def path() -> None:
     """Print the folder of the task YAML, for `lm_eval --include_path "$(kv-tasks path)"`."""
-    _print(task_configs())
+    console.result(task_configs())
     found = registration_status()
     if found.state == "stale":
         console.warn(_describe(found))
@@ -46,29 +59,23 @@ def path() -> None:
 @app.command()
 def status() -> None:
     """Say whether the tasks are registered, and whether the copy is current."""
-    _print(_describe(registration_status()))
+    console.result(_describe(registration_status()))
 
 
 @app.command()
 def data(
-    out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
+    out: Out,
     kind: Annotated[
         Literal["simple", "multi-subkey", "multi-query"],
         typer.Option(help="What is asked for."),
     ] = "simple",
-    samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
+    samples: Samples = 350,
     dictionaries: Annotated[
         int | None, typer.Option(min=1, help="Lines of each haystack; the paper's by default.")
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(min=1, help="Fill a window of tokens instead.")
-    ] = None,
-    shortest: Annotated[
-        int | None, typer.Option(min=1, help="Draw each window from here to --tokens.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the model, with --tokens.")
-    ] = None,
+    tokens: Tokens = None,
+    shortest: Shortest = None,
+    tokenizer: Tokenizer = None,
     questions_per_context: Annotated[
         int, typer.Option(min=1, help="Questions that share a haystack.")
     ] = 1,
@@ -76,14 +83,11 @@ def data(
         bool, typer.Option("--multi-turn", help="Ask them in turns of one conversation.")
     ] = False,
     placement: Annotated[
-        Literal["paper", "uniform", "even"],
+        Placement,
         typer.Option(help="Of the gold dictionaries; even covers all depths equally."),
     ] = "paper",
     template: Annotated[bool, typer.Option(help="Show the answer template.")] = True,
-    form: Annotated[
-        Literal["messages", "prompt-completion", "openai"],
-        typer.Option(help="Format of each line."),
-    ] = "messages",
+    form: FormOption = "messages",
     seed: Annotated[int, typer.Option(help="Of the training stream.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; all cores by default.")
@@ -112,13 +116,13 @@ def data(
         console.progress(lines, total=made.contexts if multi_turn else samples, named="prompts"),
     )
     console.note(f"{count} lines of kind {kind}")
-    _print(out)
+    console.result(out)
 
 
 @app.command()
 def mdqa_data(
-    out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
-    samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
+    out: Out,
+    samples: Samples = 350,
     documents: Annotated[int, typer.Option(min=1, help="In each prompt.")] = 20,
     questions_per_context: Annotated[
         int, typer.Option(min=1, help="Questions over the same documents.")
@@ -127,10 +131,7 @@ def mdqa_data(
         TrainingCorpus,
         typer.Option(help="Of questions that no task asks."),
     ] = "nq-open-training",
-    form: Annotated[
-        Literal["messages", "prompt-completion", "openai"],
-        typer.Option(help="Format of each line."),
-    ] = "messages",
+    form: FormOption = "messages",
     seed: Annotated[int, typer.Option(help="Of questions, positions and distractors.")] = 0,
 ) -> None:
     """Write training prompts of multi-document questions, the baseline of synthetic data."""
@@ -152,35 +153,26 @@ def mdqa_data(
             f"{corpus}: the harness's nq_open asks these questions, too; its score says nothing "
             "of a model that is trained on them"
         )
-    _print(out)
+    console.result(out)
 
 
 @app.command()
 def needle_data(
-    out: Annotated[Path, typer.Option(help="JSON lines file to write.")],
-    samples: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 350,
+    out: Out,
+    samples: Samples = 350,
     lines: Annotated[
         int | None, typer.Option(min=2, help="Of each haystack; about 4,000 tokens by default.")
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option(min=1, help="Fill a window of tokens instead.")
-    ] = None,
-    shortest: Annotated[
-        int | None, typer.Option(min=1, help="Draw each window from here to --tokens.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the model, with --tokens.")
-    ] = None,
+    tokens: Tokens = None,
+    shortest: Shortest = None,
+    tokenizer: Tokenizer = None,
     questions_per_context: Annotated[
         int, typer.Option(min=1, help="Needles in a haystack, each asked for.")
     ] = 1,
     text: Annotated[
         Path | None, typer.Option(help="Text file to hide them in; generated by default.")
     ] = None,
-    form: Annotated[
-        Literal["messages", "prompt-completion", "openai"],
-        typer.Option(help="Format of each line."),
-    ] = "messages",
+    form: FormOption = "messages",
     seed: Annotated[int, typer.Option(help="Of needles, depths and text.")] = 0,
 ) -> None:
     """Write training prompts of a needle in a haystack, a baseline of synthetic data."""
@@ -201,7 +193,7 @@ def needle_data(
     )
     count = write_jsonl(out, console.progress(made, total=samples, named="prompts"))
     console.note(f"{count} lines of needles")
-    _print(out)
+    console.result(out)
 
 
 @app.command()
@@ -212,7 +204,7 @@ def upstream(
     """Write a family as a folder for the harness's own tree, free of this package."""
     from kv_tasks.upstream import write
 
-    _print(write(family, out))
+    console.result(write(family, out))
 
 
 def _describe(found: Status) -> str:
@@ -220,10 +212,6 @@ def _describe(found: Status) -> str:
     if found.state == "stale":
         return f"{line} is of {found.found}, installed is {found.expected}; run `kv-tasks register`"
     return f"{line} {found.found}" if found.found else line
-
-
-def _print(line: object) -> None:
-    console.out.print(str(line), markup=False)
 
 
 def main() -> None:

@@ -191,6 +191,11 @@ def progress(items: Iterable[T], *, total: int, named: str) -> Iterator[T]:
         yield item
 
 
+def result(line: object) -> None:
+    """Print what a command was asked for, such as the path it wrote, to standard output."""
+    out.print(str(line), markup=False)
+
+
 def note(message: str) -> None:
     """Print one line of progress to standard error."""
     err.print(f"[dim]{escape(message)}[/]")

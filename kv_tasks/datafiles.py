@@ -17,7 +17,7 @@ from typing import Any
 
 import jsonlines
 
-from kv_tasks.errors import DataError
+from kv_tasks.errors import DataError, reason_of
 from kv_tasks.files import atomic_path, sha256_file
 from kv_tasks.paths import cache_folder
 
@@ -104,8 +104,9 @@ def _download(relative_path: str, target: Path) -> None:
         try:
             _fetch(source.url, draft)
         except (OSError, http.client.HTTPException) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"{source.url}: download failed ({reason}); {ways_out}") from error
+            raise DataError(
+                f"{source.url}: download failed ({reason_of(error)}); {ways_out}"
+            ) from error
         found = sha256_file(draft)
         if source.sha256 and found != source.sha256:
             raise DataError(

@@ -63,3 +63,14 @@ class ServiceError(KVError):
 
 class MissingPackageError(KVError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def reason_of(error: BaseException, *, first_line: bool = False) -> str:
+    """Return what an error of a library says, on one line; its name where it says nothing.
+
+    Args:
+        error: the error.
+        first_line: leave out what follows the first line, where libraries explain themselves.
+    """
+    said = next(iter(str(error).splitlines()), "") if first_line else str(error)
+    return " ".join(said.split()) or type(error).__name__

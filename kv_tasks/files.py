@@ -37,6 +37,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         shutil.rmtree(workshop, ignore_errors=True)
 
 
+def sha256_files(root: Path, files: Iterable[Path]) -> str:
+    """Return one SHA-256 for several files under ``root``: their names there and contents."""
+    lines = (f"{file.relative_to(root)} {sha256_file(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def check_out(
     target: Path, *, flag: str = "--out", folder: bool = False, new: bool = False
 ) -> None:

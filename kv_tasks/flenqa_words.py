@@ -49,42 +49,15 @@ SURNAMES = tuple(_SURNAMES.split())
 
 # Every one is transitive, and excludes its inverse.
 COMPARATIVES = (
-    "older",
-    "younger",
-    "taller",
-    "shorter",
-    "heavier",
-    "lighter",
-    "faster",
-    "slower",
-    "stronger",
-    "weaker",
-    "richer",
-    "poorer",
-    "larger",
-    "smaller",
-    "wiser",
-    "braver",
-)
+    "older", "younger", "taller", "shorter", "heavier", "lighter", "faster", "slower", "stronger",
+    "weaker", "richer", "poorer", "larger", "smaller", "wiser", "braver",
+)  # fmt: skip
 
 ROOMS = (
-    "living room",
-    "dining room",
-    "great hall",
-    "kitchen",
-    "bedroom",
-    "study",
-    "library",
-    "workshop",
-    "attic",
-    "cellar",
-    "guest room",
-    "music room",
-    "sewing room",
-    "waiting room",
-    "drawing room",
-    "pantry",
-)
+    "living room", "dining room", "great hall", "kitchen", "bedroom", "study", "library",
+    "workshop", "attic", "cellar", "guest room", "music room", "sewing room", "waiting room",
+    "drawing room", "pantry",
+)  # fmt: skip
 # Of the properties of one row a room has one: to have it is not to have the others. All begin
 # with a consonant, since a question says "a" before them.
 PROPERTIES = (
@@ -98,27 +71,10 @@ PROPERTIES = (
 
 # None implies or excludes another, so that nothing follows from two of them but by the rule.
 ADJECTIVES = (
-    "tall",
-    "kind",
-    "brave",
-    "quiet",
-    "rich",
-    "young",
-    "clever",
-    "furry",
-    "hungry",
-    "patient",
-    "famous",
-    "strong",
-    "tidy",
-    "honest",
-    "cheerful",
-    "thirsty",
-    "green",
-    "round",
-    "curious",
+    "tall", "kind", "brave", "quiet", "rich", "young", "clever", "furry", "hungry", "patient",
+    "famous", "strong", "tidy", "honest", "cheerful", "thirsty", "green", "round", "curious",
     "punctual",
-)
+)  # fmt: skip
 
 COMPARISON_SENTENCES = (
     "Nobody who has met the two of them would claim the opposite.",
@@ -131,7 +87,7 @@ COMPARISON_SENTENCES = (
     "Whoever writes about {first} sooner or later mentions that {fact}.",
     "The matter is so well known that people hardly speak of it any more.",
     "Not even {second} has ever disputed it, and anyone who asks is told the same.",
-)
+)  # fmt: skip
 ROOM_SENTENCES = (
     "Every visitor notices at once that {fact}.",
     "Those who described {first} in letters never left this out.",
@@ -141,7 +97,7 @@ ROOM_SENTENCES = (
     "The builders wanted it so, and the people of the house have come to like it.",
     "Nobody who has stood at the door of {first} could be mistaken about it.",
     "An old inventory of the house says in plain words that {fact}.",
-)
+)  # fmt: skip
 PRESENCE_SENTENCES = (
     "Anyone who is looking for {first} should go there and nowhere else.",
     "The others in the house have been told that {fact}.",
@@ -151,7 +107,7 @@ PRESENCE_SENTENCES = (
     "Of all the places in the house this is the one, and there has been no doubt about it.",
     "Whoever asks after {first} gets the answer that {fact}.",
     "That is where the housekeeper saw {first}, and that is what everybody says.",
-)
+)  # fmt: skip
 TRAIT_SENTENCES = (
     "Everyone who knows {first} will tell you so without being asked.",
     "In the village it is common knowledge that {fact}.",
@@ -162,4 +118,4 @@ TRAIT_SENTENCES = (
     "How {property} {first} is has been the subject of many conversations.",
     "No one has ever doubted it, and no one has had a reason to.",
     "If you were asked to name someone who is {property}, {first} would come to mind.",
-)
+)  # fmt: skip

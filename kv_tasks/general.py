@@ -1,10 +1,13 @@
 """Where the general-ability tasks' data lies; YAML names these as ``!function kv_tasks.general.x``.
 
 The harness takes whatever such a name stands for. Here it is the text for a task's
-``dataset_path``: the hub's name, or a folder of the user's (see :mod:`kv_tasks.hub`).
+``dataset_path``. With ``KV_TASKS_DATA`` set, a data set ORG/NAME is read from its folder
+hub/ORG/NAME if that exists, so that tasks run without a network. Otherwise the name goes to the
+datasets library, which knows the hub's cache and ``HF_HUB_OFFLINE``.
 """
 
-from kv_tasks.hub import dataset_path
+import os
+from pathlib import Path
 
 DATA_SETS = {
     "mmlu": "cais/mmlu",
@@ -14,6 +17,15 @@ DATA_SETS = {
     "nq_open": "google-research-datasets/nq_open",
 }
 _SAME_DATA = {"mmlu_generative": "mmlu"}
+
+
+def dataset_path(name: str) -> str:
+    """Return what ``datasets.load_dataset`` is to be given for the data set ``name``."""
+    if chosen := os.environ.get("KV_TASKS_DATA"):
+        folder = Path(chosen) / "hub" / name
+        if folder.is_dir():
+            return str(folder.resolve())
+    return name
 
 
 def local_data(name: str) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import TemplateError
 
 from kv_tasks.console import requires
-from kv_tasks.errors import ModelError
+from kv_tasks.errors import ModelError, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,9 +44,9 @@ def load_tokenizer(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
-            f"tokenizer {name!r}: not a folder or hub name that loads ({reason}); "
+            f"tokenizer {name!r}: not a folder or hub name that loads "
+            f"({reason_of(error, first_line=True)}); "
             'name another: --tokenizer, or with lm_eval --metadata \'{"tokenizer": "FOLDER"}\'; '
             "that of smollm2-135m lies in the folder that kv-train model smollm2-135m prints"
         ) from error

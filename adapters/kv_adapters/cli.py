@@ -109,7 +109,8 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Prompts computed together, with hf; vllm decides itself.",
+            help="Prompts computed together with hf, or asked at once of a server (16); vllm "
+            "decides itself.",
             show_default="8",
         ),
     ] = None,
@@ -248,7 +249,7 @@ def scale(
 
     check_out(out, folder=True, new=True)
     scale_adapter(adapter, by, out)
-    console.out.print(str(out), markup=False)
+    console.result(out)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.checks.files import PREFIX, tensor_shapes
+from kv_adapters import engine_lifetime
+from kv_adapters.checks.files import largest_rank, module_and_part, tensor_shapes
 from kv_tasks.errors import MissingPackageError, UsageError
 from kv_train.adapter import WEIGHTS, read_config
 from kv_train.recipe import RANKS
@@ -79,6 +80,19 @@ def lora_arguments(adapters: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def prepare_process() -> None:
+    """Make this process fit to start vLLM, which must not be imported before.
+
+    Raises:
+        MissingPackageError: vLLM is missing, or torch is the wrong build for it.
+    """
+    refuse_cuda_torch()
+    # Read while vLLM is imported: its own log is kept to what went wrong.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.update(environment())
+    engine_lifetime.mark()
+
+
 def environment() -> dict[str, str]:
     """Return variables that vLLM wants, for those which the user has not set."""
     # The engine's processes are spawned with this; an inherited fork of torch can hang.
@@ -143,8 +157,7 @@ def refuse_cuda_torch() -> None:
 
 
 def _rank(adapter: Path) -> int:
-    config = read_config(adapter)
-    return max(map(int, [config["r"], *(config.get("rank_pattern") or {}).values()]))
+    return largest_rank(read_config(adapter))
 
 
 def _targets(adapter: Path) -> set[str]:
@@ -152,6 +165,5 @@ def _targets(adapter: Path) -> set[str]:
 
     The tensors say so exactly; ``target_modules`` may also be a pattern.
     """
-    names = tensor_shapes(adapter / WEIGHTS)
-    modules = (name.removeprefix(PREFIX).rpartition(".lora_")[0] for name in names)
+    modules = (module_and_part(name)[0] for name in tensor_shapes(adapter / WEIGHTS))
     return {module.rpartition(".")[2] for module in modules}

@@ -89,13 +89,11 @@ def _made_before(out: Path, identity: str) -> bool:
 
 def _refuse_unfit(adapter: Path) -> None:
     """Stop where files are missing or changed, or hold what a smaller alpha would not scale."""
-    if not adapter.is_dir():
-        raise AdapterError(f"{adapter}: no such adapter folder; name one that kv-train wrote")
-    for name in (CONFIG, WEIGHTS):
-        if not (adapter / name).is_file():
-            raise AdapterError(
-                f"{adapter / name}: missing; name a folder that PEFT wrote, with safetensors"
-            )
+    read_config(adapter)
+    if not (adapter / WEIGHTS).is_file():
+        raise AdapterError(
+            f"{adapter / WEIGHTS}: missing; name a folder that PEFT wrote, with safetensors"
+        )
     if (adapter / MANIFEST).is_file():
         refuse_changed(adapter)
     refuse_unserved(adapter)

@@ -4,10 +4,12 @@ import multiprocessing
 import shutil
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kv_tasks import files
+from kv_tasks.errors import ModelError
 from kv_train import models
 from kv_train.alone import alone
 from kv_train.models import base_checksum
@@ -50,12 +52,13 @@ def test_weights_are_read_once_until_they_change(
 ) -> None:
     base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
     read: list[str] = []
+    sha256_file = files.sha256_file
 
     def counted(path: Path) -> str:
         read.append(path.name)
-        return files.sha256_file(path)
+        return sha256_file(path)
 
-    monkeypatch.setattr(models, "sha256_file", counted)
+    monkeypatch.setattr(files, "sha256_file", counted)
     once = base_checksum(base)
     assert read
     read.clear()
@@ -64,3 +67,23 @@ def test_weights_are_read_once_until_they_change(
     with (base / "config.json").open("a") as config:
         config.write("\n")
     assert base_checksum(base) != once
+
+
+def test_a_tokenizer_that_would_be_read_without_its_chat_template_is_refused(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    assert models.resolve_model(str(base)) == base
+    (base / "tekken.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tekken\.json: would be read in place of"):
+        models.resolve_model(str(base))
+
+
+def test_what_the_hubs_transport_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(name: str, **options: Any) -> str:
+        assert "tekken.json" in options["ignore_patterns"]
+        raise ValueError("")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    with pytest.raises(ModelError, match=r"'org/name': .* did not give it \(ValueError\); check"):
+        models.resolve_model("org/name")

@@ -58,8 +58,8 @@ def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None
         write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
     assert not out.exists()
     for _ in range(2):
-        with (tmp_path / "own.jsonl.partial").open("a") as file:
-            file.write('{"prompt": 3, "ans')
+        with (tmp_path / ".own.jsonl.mark.partial").open("a") as file:
+            file.write('["3", "ans')
         with pytest.raises(KeyboardInterrupt):
             write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
     again = Answers()
@@ -73,8 +73,10 @@ def test_answers_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
     out = tmp_path / "own.jsonl"
     with pytest.raises(KeyboardInterrupt):
         write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
-    with pytest.raises(RunError, match="own.jsonl.partial: holds answers of another model"):
-        write_own_answers(out, PROMPTS, Answers(), "another mark", batch_size=1)
+    other = Answers()
+    assert write_own_answers(out, PROMPTS, other, "another mark", batch_size=1) == 3
+    assert len(other.asked) == len(PROMPTS)
+    assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"], "nothing is left"
 
 
 def test_two_processes_never_write_one_file(tmp_path: Path) -> None:

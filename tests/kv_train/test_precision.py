@@ -1,5 +1,7 @@
 """bf16 is chosen where it is computed, never where it is only imitated."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -33,6 +35,22 @@ def test_imitated_bf16_is_warned_of(best: str, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == ""
     precision.warn_of_imitation(recipe("bf16"))
     assert ("only imitates it" in capsys.readouterr().err.replace("\n", " ")) == (best == "fp32")
+
+
+def test_a_gpu_that_torch_cannot_use_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(precision, "_DEVICE", Path("/dev/null"))
+    precision.warn_of_idle_gpu()
+    assert "cannot use this machine's GPU" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    precision.warn_of_idle_gpu()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(precision, "_DEVICE", Path("/dev/none"))
+    precision.warn_of_idle_gpu()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_faster_precision_is_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,12 @@ from kv_tasks.errors import (
 from kv_tasks.files import sha256_file
 from kv_train import adapter
 from kv_train.adapter import CONFIG, WEIGHTS, read_manifest
-from kv_train.building import arguments
+from kv_train.building import arguments, build
 from kv_train.checkpoints import RefuseNaN
 from kv_train.cli import app
 from kv_train.model_card import model_card
 from kv_train.models import base_checksum, resolve_model
-from kv_train.prepare import prepare, rows_of, write_rows
+from kv_train.prepare import refuse_shares
 from kv_train.processes import _launched_alone
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Data, Lora, Recipe
@@ -249,13 +250,9 @@ def test_one_process_trains_on_one_gpu(
     assert arguments(recipe, 4, evaluated=True, work=tmp_path, processes=1)._n_gpu == 1
 
 
-def test_a_step_that_processes_cannot_share_evenly_is_refused(
-    tiny_recipe: Path, tmp_path: Path, tiny_base: Path
-) -> None:
-    recipe = load_recipe(str(tiny_recipe))
-    write_rows(rows_of(recipe, tiny_base), tmp_path)
+def test_a_step_that_processes_cannot_share_evenly_is_refused(tiny_recipe: Path) -> None:
     with pytest.raises(RecipeError, match="packs_per_step 2 is no multiple of the 3 packs"):
-        prepare(recipe, tiny_base, tmp_path, processes=3)
+        refuse_shares(load_recipe(str(tiny_recipe)), processes=3)
 
 
 def test_a_launcher_that_starts_one_process_of_several_is_named() -> None:
@@ -274,6 +271,24 @@ def test_three_seeds_are_one_command_and_equal_to_three(tiny_recipe: Path, tmp_p
     straight = run(alone, tmp_path / "alone" / "kv-seed2")
     assert read_manifest(tmp_path / "kv-seed2") == read_manifest(straight)
     assert sha256_file(tmp_path / "kv-seed1" / WEIGHTS) != sha256_file(straight / WEIGHTS)
+
+
+def test_the_model_of_one_seed_is_gone_when_the_next_is_loaded(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def watched(*arguments: Any) -> Any:
+        assert not any(model() for model in made), "both would have to fit into the GPU"
+        trainer = build(*arguments)
+        made.append(weakref.ref(trainer.model))
+        return trainer
+
+    monkeypatch.setattr("kv_train.run.build", watched)
+    recipe = load_recipe(str(tiny_recipe), ["training.precision=bf16"])
+    for one, out in for_seeds(recipe, tmp_path / "kv", "1,2"):
+        run(one, out)
+    assert len(made) == 2
 
 
 def test_seeds_that_are_no_numbers_are_refused(tiny_recipe: Path, tmp_path: Path) -> None:

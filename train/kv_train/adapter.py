@@ -21,7 +21,7 @@ from typing import Any
 import jsonlines
 import yaml
 
-from kv_tasks.errors import AdapterError
+from kv_tasks.errors import AdapterError, reason_of
 from kv_tasks.files import atomic_path, sha256_file
 from kv_train.model_card import RESULTS_FIGURE, model_card
 from kv_train.recipe import Recipe
@@ -140,10 +140,24 @@ def write_manifest(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return PEFT's ``adapter_config.json``."""
-    config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    """Return PEFT's ``adapter_config.json``.
+
+    Raises:
+        AdapterError: the folder or its configuration is missing or cannot be read.
+    """
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise AdapterError(f"{folder}: no such adapter folder; name one that PEFT wrote")
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AdapterError(f"{path}: missing; name a folder that PEFT wrote") from error
+    except (OSError, ValueError) as error:
+        raise AdapterError(
+            f"{path}: cannot be read ({reason_of(error)}); copy the adapter anew"
+        ) from error
     if not isinstance(config, dict):
-        raise AdapterError(f"{folder / CONFIG}: expected a JSON object; copy the adapter anew")
+        raise AdapterError(f"{path}: expected a JSON object; copy the adapter anew")
     return config
 
 

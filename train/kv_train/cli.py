@@ -9,19 +9,23 @@ from kv_tasks import console
 from kv_tasks.errors import RecipeError, UsageError
 from kv_tasks.files import check_out, write_text
 
+RecipeName = Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. training.epochs=1."),
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit.")]
+
 app = console.suite("LoRA fine-tuning on synthetic retrieval prompts.")
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
+    recipe: RecipeName,
     out: Annotated[
         Path | None, typer.Option(help="Adapter folder. [default: the recipe's, or adapters/NAME]")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. training.epochs=1."),
-    ] = None,
+    set_: Set = None,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="0,1,2", help="Train one adapter a seed, each in OUT-seedN."),
@@ -41,16 +45,13 @@ def run(
         from kv_train.run import run as train
 
     for one, made in planned:
-        console.out.print(str(train(one, made, overwrite=overwrite)), markup=False)
+        console.result(train(one, made, overwrite=overwrite))
 
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. training.epochs=1."),
-    ] = None,
+    recipe: RecipeName,
+    set_: Set = None,
     tokenizer: Annotated[
         Path | None,
         typer.Option(
@@ -94,7 +95,7 @@ def check(
 
 @app.command("openai")
 def openai_job(
-    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")],
+    recipe: RecipeName,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the job. [default: the recipe's, or adapters/NAME]"),
@@ -134,7 +135,7 @@ def openai_job(
         overwrite=overwrite,
         interval=interval,
     )
-    console.out.print(result, markup=False)
+    console.result(result)
 
 
 @app.command("own-answers")
@@ -163,7 +164,7 @@ def own_answers(
             help="As the recipe's data.chat_template_kwargs.",
         ),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    revision: Revision = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the base model's own answers to ordinary prompts, which training then keeps.
@@ -193,19 +194,19 @@ def own_answers(
         f"{kept} answers; {len(asked) - kept} left out, which did not end within {max_tokens} "
         "tokens or said nothing"
     )
-    console.out.print(str(out), markup=False)
+    console.result(out)
 
 
 @app.command()
 def model(
     name: Annotated[str, typer.Argument(help="smollm2-135m, a hub name, or a folder.")],
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    revision: Revision = None,
 ) -> None:
     """Fetch a base model if needed and print its folder."""
     from kv_train.models import check_revision, resolve_model
 
     check_revision(name, revision)
-    console.out.print(str(resolve_model(name, revision)), markup=False)
+    console.result(resolve_model(name, revision))
 
 
 def main() -> None:

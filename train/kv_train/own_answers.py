@@ -12,9 +12,9 @@ An answer is decoded greedily. One that does not end by itself within the tokens
 out and counted: training on it would teach to stop in the middle.
 """
 
+import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, PromptTooLongError, RunError
 from kv_tasks.files import write_jsonl
+from kv_tasks.journal import Journal
 from kv_train.alone import alone
 from kv_train.building import use_all_cores
 from kv_train.examples import read_rows
@@ -153,7 +154,7 @@ def write_own_answers(
 ) -> int:
     """Write chat rows of the answers that end, in the order of the prompts; return their number.
 
-    What is answered so far lies in ``<out>.partial``; the same call goes on from there.
+    What is answered so far lies in a hidden file beside ``out``; the same call goes on from there.
 
     Args:
         out: JSON lines file.
@@ -164,8 +165,7 @@ def write_own_answers(
         overwrite: replace ``out`` where it is there.
 
     Raises:
-        RunError: ``out`` is there, or ``<out>.partial`` is of other answers, or another process
-            makes it.
+        RunError: ``out`` is there, or another process makes it.
         DataError: no answer ends.
     """
     with alone(out):
@@ -178,55 +178,33 @@ def write_own_answers(
 def _write(
     out: Path, prompts: Sequence[str], answering: Answering, mark: str, batch_size: int
 ) -> int:
-    partial = out.with_name(f"{out.name}.partial")
-    with partial.open("a", encoding="utf-8") as file:
-        answers = _kept(partial, mark)
-        # Prompts of like length together: the shorter ones are padded to the longest.
-        left = sorted(set(range(len(prompts))) - set(answers), key=lambda n: (len(prompts[n]), n))
-        batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
-        if not partial.stat().st_size:
-            file.write(f"{json.dumps({'identity': mark})}\n")
-        for batch in console.progress(batches, total=len(batches), named="batches"):
-            for number, text in zip(batch, answering([prompts[n] for n in batch]), strict=True):
-                answers[number] = text
-                file.write(f"{json.dumps({'prompt': number, 'answer': text})}\n")
-            file.flush()
-            if not console.err.is_terminal:
-                console.note(f"{len(answers)} of {len(prompts)} prompts")
-    rows = list(_rows(prompts, answers))
-    if not rows:
-        # More tokens are another attempt, which would refuse to go on with this one.
+    journal = Journal(out.with_name(f".{out.name}.{mark[:16]}.partial"))
+    # Prompts of like length together: the shorter ones are padded to the longest.
+    left = sorted(
+        (number for number in range(len(prompts)) if str(number) not in journal),
+        key=lambda number: (len(prompts[number]), number),
+    )
+    batches = [left[at : at + batch_size] for at in range(0, len(left), batch_size)]
+    for batch in console.progress(batches, total=len(batches), named="batches"):
+        journal.add(list(map(str, batch)), answering([prompts[number] for number in batch]))
+    rows = list(_rows(prompts, journal))
+    if rows:
+        write_jsonl(out, rows)
+    # Those of other models, prompts or settings, too: what they were for is there.
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
         partial.unlink()
+    if not rows:
         raise DataError(
             f"{out}: none of {len(prompts)} answers ended by itself; allow more by --max-tokens"
         )
-    write_jsonl(out, rows)
-    partial.unlink()
     return len(rows)
 
 
-def _rows(prompts: Sequence[str], answers: Mapping[int, str | None]) -> Iterator[dict[str, Any]]:
+def _rows(prompts: Sequence[str], journal: Journal) -> Iterator[dict[str, Any]]:
     for number, prompt in enumerate(prompts):
-        if (answer := answers[number]) is not None:
+        if (answer := journal[str(number)]) is not None:
             asked = {"role": "user", "content": prompt}
             yield {"messages": [asked, {"role": "assistant", "content": answer}]}
-
-
-def _kept(partial: Path, mark: str) -> dict[int, str | None]:
-    """Return the answers of an earlier attempt; a line that a kill cut off is not one."""
-    with partial.open("rb") as file:
-        lines = [line for line in file if line.endswith(b"\n")]
-    whole = [json.loads(line) for line in lines]
-    # What is appended would be joined to a line that was cut.
-    os.truncate(partial, sum(map(len, lines)))
-    if not whole:
-        return {}
-    if whole[0].get("identity") != mark:
-        raise RunError(
-            f"{partial}: holds answers of another model, other prompts or settings; finish those, "
-            "or delete the file"
-        )
-    return {row["prompt"]: row["answer"] for row in whole[1:]}
 
 
 def read_prompts(file: Path) -> list[str]:

@@ -5,13 +5,16 @@ than fp32 ones (1.3 against 110 GFLOP/s on two cores), and vLLM's CPU engine rea
 3.5 times slower.
 """
 
+import os
 from functools import cache
+from pathlib import Path
 
 import torch
 
 from kv_tasks import console
 from kv_train.recipe import Recipe
 
+_DEVICE = Path("/dev/nvidia0")
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -23,6 +26,18 @@ def best_precision() -> str:
     else:
         native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return "bf16" if native else "fp32"
+
+
+def warn_of_idle_gpu() -> None:
+    """Say that the CPU computes though there is a GPU, unless it was hidden on purpose."""
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    if _DEVICE.exists() and not torch.cuda.is_available() and not hidden:
+        built = torch.version.cuda
+        why = f"its driver is older than CUDA {built}" if built else "it is a build for CPUs"
+        console.warn(
+            f"torch {torch.__version__} cannot use this machine's GPU ({why}?): the CPU computes; "
+            "if that is meant, set CUDA_VISIBLE_DEVICES= (empty)"
+        )
 
 
 def settled(recipe: Recipe, precision: str | None = None) -> Recipe:

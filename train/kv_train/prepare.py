@@ -77,7 +77,6 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         ModelError: the model's chat template or architecture cannot be trained.
         RecipeError: a step cannot be shared out evenly, or the model lacks a target.
     """
-    _check_shares(recipe, processes)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     config = AutoConfig.from_pretrained(folder)
     shapes = _check_architecture(recipe, config)
@@ -138,8 +137,12 @@ def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> Non
             )
 
 
-def _check_shares(recipe: Recipe, processes: int) -> None:
-    """Refuse what could not be the steps of one process: a step is computed by all of them."""
+def refuse_shares(recipe: Recipe, processes: int) -> None:
+    """Refuse what could not be the steps of one process: a step is computed by all of them.
+
+    Raises:
+        RecipeError: a step's packs cannot be shared out evenly.
+    """
     training = recipe.training
     together = training.packs_per_batch * processes
     if training.packs_per_step % together:

@@ -102,20 +102,16 @@ class Data(Section):
                 f"samples {self.samples} is no multiple of questions_per_context "
                 f"{self.questions_per_context}"
             )
-        if self.dictionaries is not None and self.questions_per_context > self.dictionaries:
-            raise ValueError(
-                f"questions_per_context {self.questions_per_context} exceeds dictionaries "
-                f"{self.dictionaries}; each question needs a dictionary of its own"
-            )
         return self
 
     @model_validator(mode="after")
-    def _one_document_a_question(self) -> "Data":
-        if self.documents is not None and self.questions_per_context > self.documents:
-            raise ValueError(
-                f"questions_per_context {self.questions_per_context} exceeds documents "
-                f"{self.documents}; each question needs a document of its own"
-            )
+    def _one_gold_a_question(self) -> "Data":
+        for gold, number in (("dictionaries", self.dictionaries), ("documents", self.documents)):
+            if number is not None and self.questions_per_context > number:
+                raise ValueError(
+                    f"questions_per_context {self.questions_per_context} exceeds {gold} {number}; "
+                    "each question needs one of its own"
+                )
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from kv_tasks.errors import RecipeError
+from kv_tasks.errors import RecipeError, reason_of
 from kv_tasks.paths import packaged
 from kv_train.recipe import MAX_SEED, Data, Recipe
 
@@ -58,7 +58,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path}: not valid YAML: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise RecipeError(
             f"{path}: not a text in UTF-8 ({error.reason}); save it as one"
@@ -156,8 +156,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         target[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         # The first line of a YAML error says what, the others show where in the file.
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"--set {override}: the value is not valid YAML ({reason})") from error
+        raise RecipeError(
+            f"--set {override}: the value is not valid YAML ({reason_of(error, first_line=True)})"
+        ) from error
 
 
 def _explain(problem: Any) -> str:

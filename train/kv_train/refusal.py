@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM
 
-from kv_tasks.errors import ModelError
+from kv_tasks.errors import ModelError, reason_of
 from kv_train.architecture import APART, architecture, carrying, has_experts, kinds, ropes
 from kv_train.attention import Layout, shared_context_attention
 from kv_train.packing import Collator, Pack
@@ -49,8 +49,7 @@ def refusal(config: Any) -> str | None:
         if error.args == (_NAME,):
             # Architectures with an attention of their own look ours up in vain.
             return _OWN
-        said = " ".join(str(error).split())
-        return f"it could not be tried ({type(error).__name__}: {said})"
+        return f"it could not be tried ({type(error).__name__}: {reason_of(error)})"
 
 
 @dataclass

@@ -5,11 +5,12 @@ they belong to. The same command goes on from there after a kill; the finished f
 whole.
 """
 
+import gc
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from kv_train.models import (
     resolved_revision,
     tokenizer_checksum,
 )
-from kv_train.precision import settled, warn_of_imitation
-from kv_train.prepare import prepare, rows_of, write_rows
+from kv_train.precision import settled, warn_of_idle_gpu, warn_of_imitation
+from kv_train.prepare import prepare, refuse_shares, rows_of, write_rows
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
@@ -58,6 +59,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     # What a link leads to is made and replaced, not the link.
     out = out.resolve() if out.is_symlink() else out
     check_revision(recipe.model, recipe.revision)
+    warn_of_idle_gpu()
     warn_of_imitation(recipe)
     recipe = settled(recipe)
     transformers_logging.disable_progress_bar()
@@ -66,6 +68,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     processes = Processes()
     if processes.count > 1:
         console.note(f"{processes.count} processes train together")
+    refuse_shares(recipe, processes.count)
     folder = Path(processes.decide(lambda: str(resolve_model(recipe.model, recipe.revision))))
     work = out.with_name(f"{out.name}.partial")
     with ExitStack() as held:
@@ -87,7 +90,8 @@ def _made(
     """Train in the work folder and leave the adapter in ``out``."""
     try:
         prepared = prepare(recipe, folder, work, processes=processes.count)
-        trainer = build(recipe, folder, prepared, work, processes)
+        with _full_memory_named(work):
+            trainer = build(recipe, folder, prepared, work, processes)
         _check_space(work, trainer)
     except KVError:
         # Nothing is trained yet, so nothing is lost; steps of an earlier attempt stay.
@@ -97,11 +101,16 @@ def _made(
     _train(trainer, processes.decide(lambda: last_complete(work)))
     finish_reports(recipe)
     trainer.save_model(str(work / "final"))
+    log = _log_lines(trainer.state.log_history)
+    del trainer
+    # In bf16 accelerate makes model and forward refer to each other: the next seed's model would
+    # find this one still in memory.
+    gc.collect()
     if processes.main:
         if overwrite and out.exists():
             # Not before: a training that fails leaves the old adapter as it was.
             shutil.rmtree(out)
-        adapter.assemble(out, work, job, recipe, _log_lines(trainer.state.log_history))
+        adapter.assemble(out, work, job, recipe, log)
         shutil.rmtree(work)
     processes.wait()
     return out
@@ -202,18 +211,31 @@ def _train(trainer: AnswerTrainer, checkpoint: str | None) -> None:
     # The log of a resumed training has the evaluation before its first step already.
     trainer.args.eval_on_start = checkpoint is None and trainer.eval_dataset is not None
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except torch.OutOfMemoryError as error:
-        raise RunError(
-            f"{trainer.args.output_dir}: the GPU's memory is full at step "
-            f"{trainer.state.global_step}; set training.gradient_checkpointing=true, or lower "
-            "training.packs_per_batch or questions_per_pack"
-        ) from error
+        with _full_memory_named(Path(trainer.args.output_dir), trainer):
+            trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         # Trainer says nothing to its callbacks when an exception, such as Ctrl-C, ends it.
         for callback in trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressLine):
                 callback.stop()
+
+
+@contextmanager
+def _full_memory_named(work: Path, trainer: AnswerTrainer | None = None) -> Iterator[None]:
+    """Turn a GPU's full memory into an error that says when, and what would need less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if trainer is None:
+            raise RunError(
+                f"{work}: the GPU's memory does not hold the model; free it of other programs "
+                "(nvidia-smi), or use a larger GPU: kv-train check names some"
+            ) from error
+        raise RunError(
+            f"{work}: the GPU's memory is full at step {trainer.state.global_step}; set "
+            "training.gradient_checkpointing=true, or lower training.packs_per_batch or "
+            "questions_per_pack"
+        ) from error
 
 
 def _log_lines(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

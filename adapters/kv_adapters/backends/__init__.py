@@ -33,7 +33,7 @@ TRAITS: Mapping[BackendName, Traits] = {
         options=("tensor_parallel", "gpu_memory_utilization", "vllm_args"),
     ),
     "hf": Traits(packages=("transformers", "peft", "torch"), options=("batch_size",)),
-    "server": Traits(options=("url",)),
+    "server": Traits(options=("url", "batch_size")),
     "openai": Traits(options=("url", "tokenizer")),
 }
 # What only some backends read, and what is to be said where another is given it.
@@ -56,7 +56,8 @@ class Settings:
         base_name: as the user gave it.
         adapters: adapter folders, in the order in which they will be selected.
         max_length: context in tokens, prompt and answer together; None is the model's own.
-        batch_size: prompts computed together where the backend does not decide itself.
+        batch_size: prompts computed together where the backend does not decide itself, or asked
+            of a server at once; None for its own default.
         seed: of the engine.
         url: of a server.
         tensor_parallel: GPUs that share the model.
@@ -69,7 +70,7 @@ class Settings:
     adapters: Sequence[Path]
     base_name: str = ""
     max_length: int | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     seed: int = 0
     url: str | None = None
     tensor_parallel: int = 1

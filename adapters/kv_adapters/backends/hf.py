@@ -8,6 +8,9 @@ from kv_adapters.backends import Settings
 from kv_adapters.chat_template import templated
 from kv_adapters.evaluation.answers import recorded
 
+# Prompts computed together unless said otherwise.
+TOGETHER = 8
+
 
 class HfBackend:
     """See :class:`kv_adapters.backends.Backend`."""
@@ -38,7 +41,7 @@ class HfBackend:
             pretrained=(self._peft or model).eval(),
             tokenizer=AutoTokenizer.from_pretrained(settings.base),
             max_length=settings.max_length,
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size or TOGETHER,
         )
 
     def select(self, adapter: Path | None) -> None:
@@ -57,7 +60,7 @@ class HfBackend:
             "pretrained": str(self._settings.base),
             "dtype": str(self._dtype).removeprefix("torch."),
             "max_length": self._settings.max_length,
-            "batch_size": self._settings.batch_size,
+            "batch_size": self._settings.batch_size or TOGETHER,
             "backend": f"transformers {metadata.version('transformers')}",
         }
 

@@ -14,11 +14,13 @@ import httpx
 
 from kv_adapters.backends import Settings
 from kv_adapters.chat_template import templated
-from kv_adapters.evaluation.answers import recorded
+from kv_adapters.evaluation.answers import PART, recorded
 from kv_tasks.errors import ServiceError, UsageError
 
-# Requests on their way at once; the server batches them.
+# Requests on their way at once unless said otherwise; the server batches them.
 CONCURRENT = 16
+# Seconds: a long prompt may wait for many others, and the harness would ask it again.
+PATIENCE = 3600
 KEY = "OPENAI_API_KEY"
 # A busy server answers late.
 TIMEOUT = 60
@@ -43,6 +45,7 @@ class ServerBackend:
             raise UsageError(
                 f"--url {settings.url}: the server does not state its context; give --max-length"
             )
+        concurrent = settings.batch_size or CONCURRENT
         self._arguments: dict[str, Any] = {
             "base_url": f"{self._url}/v1/completions",
             "model": self._base,
@@ -50,11 +53,14 @@ class ServerBackend:
             "tokenizer_backend": "huggingface",
             # The harness takes one token off, for an answer that it leaves room for elsewhere.
             "max_length": min(context, settings.max_length or context) + 1,
-            "num_concurrent": CONCURRENT,
+            "num_concurrent": concurrent,
+            "timeout": PATIENCE,
             "seed": settings.seed,
         }
         harness_class = templated(LocalCompletionsAPI, settings.chat_template_args)
-        self.lm = recorded(_as_in_an_engine(harness_class))(**self._arguments)
+        # A part is waited for to its last answer, so a few times as many keep the server busy.
+        part = max(PART, 8 * concurrent)
+        self.lm = recorded(_as_in_an_engine(harness_class), part=part)(**self._arguments)
         # Of the server, in tokens; it may be shorter than the model's.
         self.context = self._arguments["max_length"] - 1
         served = [self._check(adapter.name) for adapter in settings.adapters]

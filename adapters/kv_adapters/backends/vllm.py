@@ -4,21 +4,18 @@ Passes are never mixed: on a CPU, tokens of the base model in a batch with adapt
 get the weights of the last adapter slot.
 """
 
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters import engine_lifetime
 from kv_adapters.backends import Settings
 from kv_adapters.chat_template import templated
 from kv_adapters.engine_settings import (
     CPU_WHEEL,
     distribution,
     engine_arguments,
-    environment,
     gpu,
-    refuse_cuda_torch,
+    prepare_process,
 )
 from kv_adapters.evaluation.answers import PART_ON_GPU, recorded
 from kv_adapters.evaluation.usage import prefix_ordered
@@ -30,11 +27,7 @@ class VllmBackend:
 
     def __init__(self, settings: Settings) -> None:
         """Start the engine; on a CPU this takes half a minute."""
-        refuse_cuda_torch()
-        # Read while vLLM is imported: its own log is kept to what went wrong.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.update(environment())
-        engine_lifetime.mark()
+        prepare_process()
         part = PART_ON_GPU if gpu() else None
         harness_class = templated(_harness_class(), settings.chat_template_args)
         harness_lm = recorded(prefix_ordered(harness_class), part=part)

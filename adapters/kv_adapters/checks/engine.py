@@ -1,6 +1,5 @@
 """Ask one vLLM engine for what the live checks judge."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from itertools import chain
@@ -9,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kv_adapters import engine_lifetime
 from kv_adapters.checks.live import Readings, Served
-from kv_adapters.engine_settings import engine_arguments, environment, refuse_cuda_torch
+from kv_adapters.engine_settings import engine_arguments, prepare_process
 from kv_adapters.lora_request import lora_request
 from kv_train.adapter import WEIGHTS
 
@@ -35,10 +33,7 @@ def start(base: Path, adapter: Path, prompts: Prompts, gpu_share: float | None =
     Raises:
         MissingPackageError: vLLM is not installed, or not for this torch.
     """
-    refuse_cuda_torch()
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.update(environment())
-    engine_lifetime.mark()
+    prepare_process()
     from vllm import LLM
 
     arguments = engine_arguments([adapter], max_length=max(map(len, prompts)) + 1, seed=SEED)

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from kv_adapters.checks.check import Check, judged
-from kv_tasks.errors import AdapterError, KVError
+from kv_tasks.errors import AdapterError, KVError, reason_of
 from kv_train.adapter import (
     CONFIG,
     MANIFEST,
@@ -65,7 +65,7 @@ def _read(adapter: Path, base: Path, steps: Steps) -> Iterator[Check]:
             KVError, OSError, ValueError, LookupError, TypeError, SafetensorError, re.error,
         ) as error:  # fmt: skip
             name = step.__name__.removeprefix("_")
-            found = str(error) or type(error).__name__
+            found = reason_of(error)
             yield Check(name, "failed", "readable", found, "copy or train it again")
 
 
@@ -124,7 +124,7 @@ def _options(adapter: Path, _: Path) -> Iterator[Check]:
         "options", not wrong, "plain LoRA, as vLLM serves", ", ".join(wrong) or "plain LoRA",
         "train without these options, or merge the adapter into its base",
     )  # fmt: skip
-    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    rank = largest_rank(config)
     yield judged(
         "rank", 1 <= rank <= MAX_RANK, f"1 to {MAX_RANK}", str(rank), "train with a lower rank"
     )
@@ -147,7 +147,7 @@ def _targets(adapter: Path, base: Path) -> Iterator[Check]:
     halves = defaultdict(set)
     unmatched, misshapen = [], []
     for name, shape in shapes.items():
-        module, part = _module_and_part(name)
+        module, part = module_and_part(name)
         if not name.startswith(PREFIX) or module not in modules:
             unmatched.append(name)
             continue
@@ -172,10 +172,15 @@ def _targets(adapter: Path, base: Path) -> Iterator[Check]:
     )  # fmt: skip
 
 
-def _module_and_part(name: str) -> tuple[str, str]:
+def module_and_part(name: str) -> tuple[str, str]:
     """Return a tensor's module, as the base names it, and "A" or "B"."""
     module, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
     return module, part.removesuffix(".weight")
+
+
+def largest_rank(config: Mapping[str, Any]) -> int:
+    """Return the largest rank that the config gives any module."""
+    return max(map(int, [config["r"], *(config.get("rank_pattern") or {}).values()]))
 
 
 def _rank_of(module: str, config: Mapping[str, Any]) -> int:
@@ -198,7 +203,7 @@ def _effect(adapter: Path, _: Path) -> Iterator[Check]:
         for name in weights.keys():  # noqa: SIM118
             # As float, since not every short type can be asked.
             tensor = weights.get_tensor(name).float()
-            module, part = _module_and_part(name)
+            module, part = module_and_part(name)
             modules.add(module)
             if not tensor.isfinite().all():
                 broken.append(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from kv_adapters.checks.check import Check
 from kv_adapters.checks.files import file_checks
 from kv_tasks import console
-from kv_tasks.errors import AdapterError, KVError, MissingPackageError
+from kv_tasks.errors import AdapterError, KVError, MissingPackageError, reason_of
 from kv_train.adapter import CONFIG, MANIFEST, read_config, read_manifest
 from kv_train.models import resolve_model
 
@@ -43,17 +43,10 @@ def find_base(adapter: Path, base: str | None) -> Path:
     """Return the base model's folder: as given, or as the adapter names it."""
     if base is not None:
         return resolve_model(base)
-    if not adapter.is_dir():
-        raise AdapterError(f"{adapter}: no such adapter folder")
     if (adapter / MANIFEST).is_file():
         trained_on = read_manifest(adapter).base
         return resolve_model(trained_on.name, trained_on.revision)
-    try:
-        config = read_config(adapter)
-    except FileNotFoundError as error:
-        raise AdapterError(f"{adapter}: no adapter folder, it holds no {CONFIG}") from error
-    except (OSError, ValueError) as error:
-        raise AdapterError(f"{adapter / CONFIG}: cannot be read ({error})") from error
+    config = read_config(adapter)
     if not config.get("base_model_name_or_path"):
         raise AdapterError(f"{adapter / CONFIG}: names no base model; give --base")
     return resolve_model(config["base_model_name_or_path"], config.get("revision"))
@@ -85,7 +78,7 @@ def ask_live(adapter: Path, base: Path, gpu_share: float | None = None) -> list[
     except KVError:
         raise
     except Exception as error:  # noqa: BLE001 - PEFT and vLLM may raise anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {reason_of(error)}"
         mend = "vLLM and PEFT say why; see that the base model is the adapter's own"
         return [Check("loads", "failed", "PEFT and vLLM load it", reason, mend)]
     return [Check("loads", "ok", "PEFT and vLLM load it", "both"), *live_checks(wanted, measured)]

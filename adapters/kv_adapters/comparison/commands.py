@@ -56,8 +56,8 @@ def compare_command(
     for verdict in verdicts:
         console.out.print(screen(verdict, width=console.out.width))
         for line in remarks(verdict, shortened=True):
-            console.out.print(line, markup=False)
+            console.result(line)
         for line in verdict.warnings:
             console.warn(f"not compared: {line}")
-        console.out.print(verdict.sentence, markup=False)
+        console.result(verdict.sentence)
     raise console.Exit(exit_code(verdicts))

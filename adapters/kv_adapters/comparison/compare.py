@@ -64,11 +64,6 @@ class Comparison:
     pairs: tuple[Pair, ...]
     lost: tuple[Unmatched, ...]
 
-    @property
-    def unmatched(self) -> tuple[str, ...]:
-        """What did not join, counted, in words."""
-        return tuple(lost.summary for lost in self.lost)
-
 
 def compare(
     base: Run, other: Run, gate: Gate | None = None

@@ -29,7 +29,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.statistics import Difference
-from kv_tasks.errors import UsageError
+from kv_tasks.errors import UsageError, reason_of
 
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
@@ -92,7 +92,7 @@ def load_gate(file: Path) -> Gate:
     except UnicodeDecodeError as error:
         raise UsageError(f"--gate {file}: not a text in UTF-8 ({error.reason})") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"--gate {file}: not YAML ({' '.join(str(error).split())})") from error
+        raise UsageError(f"--gate {file}: not YAML ({reason_of(error)})") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"

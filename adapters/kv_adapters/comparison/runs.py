@@ -17,6 +17,8 @@ from kv_tasks.errors import MetricError, RunError
 
 # Of a model's arguments, those that say which it is.
 _NAMING = ("pretrained", "revision", "peft", "delta", "lora_local_path", "adapter", "model")
+# Those that compute with coarser numbers than the weights' own.
+_QUANTIZING = ("quantization", "kv_cache_dtype", "load_in_4bit", "load_in_8bit")
 _RECORDED = ("base_sha256", "adapter_sha256")
 _ADAPTERS = ("adapter_sha256", "peft", "delta", "lora_local_path", "adapter")
 
@@ -28,7 +30,8 @@ class Run:
     ``without_samples`` names the tasks whose newest results came without scores by document,
     ``unfit`` those that have none from 0 to 1, with the reason. ``base_sha256`` and ``adapter`` say
     whose they are, where the results do; the latter a checksum, or what lm_eval was given.
-    ``computed`` has by what each task was, backend and precision, as far as that is known.
+    ``computed`` has by what each task was, backend, precision and quantization, as far as that is
+    known.
     """
 
     label: str
@@ -40,7 +43,7 @@ class Run:
     unfit: Mapping[str, str] = field(default_factory=dict)
     base_sha256: str | None = None
     adapter: str | None = None
-    computed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    computed: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -134,11 +137,18 @@ def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(given[name])) for name in _NAMING if given.get(name))
 
 
-def _computed(results: Mapping[str, Any]) -> tuple[str, str]:
-    """Return backend and precision, each empty where nobody said."""
+def _computed(results: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return backend, precision and quantization, each empty where nobody said."""
+    given = _arguments(results)
     backend = own_record(results).get("backend") or results["config"].get("model") or ""
-    precision = str(_arguments(results).get("dtype") or "").removeprefix("torch.")
-    return str(backend), precision.replace("auto", "")
+    precision = str(given.get("dtype") or "").removeprefix("torch.")
+    coarser = [
+        f"{name}={value}"
+        for name in _QUANTIZING
+        if (value := str(given.get(name))) not in ("None", "False", "auto")
+    ]
+    quantized = " ".join(coarser) or ("unquantized weights" if given else "")
+    return str(backend), precision.replace("auto", ""), quantized
 
 
 def _arguments(results: Mapping[str, Any]) -> Mapping[str, Any]:

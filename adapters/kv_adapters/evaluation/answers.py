@@ -9,67 +9,21 @@ down before the next part begins.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from kv_adapters.evaluation.truncation import merged, refuse_truncation
 from kv_tasks import console
+from kv_tasks.journal import Journal
 
 Compute = Callable[..., list[Any]]
 # Requests computed together: enough to fill an engine, few enough to lose at a kill.
 PART = 64
 PART_ON_GPU = 1024
-
-
-class Journal:
-    """The finished answers of one unit, a JSON lines file that grows while the unit runs.
-
-    A line is a request's key and its answer. The file belongs to one digest of the unit's
-    inputs, so an answer is never used for another model, adapter, task version or seed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Read what an interrupted run left; from a line on that a kill or a disk cut, nothing."""
-        self._path = path
-        self._answers: dict[str, Any] = {}
-        kept = 0
-        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("no end")
-                key, answer = json.loads(line)
-            except ValueError:
-                os.truncate(path, kept)
-                break
-            self._answers[key] = answer
-            kept += len(line)
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._answers
-
-    def __getitem__(self, key: str) -> Any:
-        answer = self._answers[key]
-        # A log-likelihood is a pair, which JSON keeps as a list.
-        return tuple(answer) if isinstance(answer, list) else answer
-
-    def add(self, keys: Sequence[str], answers: Sequence[Any]) -> None:
-        """Write answers down, on the disk before this returns."""
-        self._answers |= dict(zip(keys, answers, strict=True))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(pair) + "\n" for pair in zip(keys, answers, strict=True))
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    def discard(self) -> None:
-        """Delete the file: the unit's results are written."""
-        self._path.unlink(missing_ok=True)
+# Characters of a prompt, on average, with which a part is that large; longer ones make fewer. A
+# part is then some minutes of work: what a kill loses, and the time between two looks.
+_LETTERS = 16_000
 
 
 def recorded(
@@ -112,8 +66,8 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size:
             console.note(f"{len(found)} of {len(keys)} answers kept from an interrupted run")
     missing = [place for place, key in enumerate(keys) if key not in found]
     missing.sort(key=lambda place: str(requests[place].args[0]))
-    parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-    named = f"parts of {size} answers"
+    parts = list(_parts(missing, lambda place: len(str(requests[place].args[0])), size))
+    named = f"parts of up to {size} answers"
     for part in console.progress(parts, total=len(parts), named=named):
         answers = compute(lm, [requests[place] for place in part], disable_tqdm=True)
         part_keys = [keys[place] for place in part]
@@ -121,6 +75,21 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size:
             journal.add(part_keys, answers)
         found |= dict(zip(part_keys, answers, strict=True))
     return [found[key] for key in keys]
+
+
+def _parts(places: Sequence[int], letters: Callable[[int], int], size: int) -> Iterator[list[int]]:
+    """Yield places in turn, in parts of up to ``size``, fewer where their prompts are long."""
+    part: list[int] = []
+    total = 0
+    for place in places:
+        long = letters(place)
+        if part and (len(part) == size or total + long > size * _LETTERS):
+            yield part
+            part, total = [], 0
+        part.append(place)
+        total += long
+    if part:
+        yield part
 
 
 def _keys(kind: str, requests: Sequence[Any]) -> Iterator[str]:

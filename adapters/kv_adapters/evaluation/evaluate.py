@@ -14,7 +14,7 @@ from kv_adapters.evaluation.models import Models, find_models
 from kv_adapters.evaluation.plan import Request, Unit, plan
 from kv_adapters.evaluation.worker import Outcome, Worker, task_manager
 from kv_tasks import console
-from kv_tasks.errors import KVError, RunError, UsageError
+from kv_tasks.errors import KVError, RunError, UsageError, reason_of
 
 
 def evaluate(request: Request) -> list[Outcome]:
@@ -59,6 +59,11 @@ def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, 
     tasks = task_manager(models.base, request)
     _check_names(request, tasks)
     engines = f"{request.workers} workers, each" if request.workers > 1 else "once,"
+    if TRAITS[request.backend].packages:
+        # Not before: torch takes seconds to import.
+        from kv_train.precision import warn_of_idle_gpu
+
+        warn_of_idle_gpu()
     count = len(models.adapters)
     console.note(f"starting {request.backend} {engines} for the base and {count} adapter(s)")
     if request.workers > 1:
@@ -71,7 +76,7 @@ def _run(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, 
     except KVError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = f"{type(error).__name__}: {reason_of(error)}"
         raise RunError(f"--backend {request.backend}: cannot start: {reason}") from error
     return {unit: worker.run(unit) for unit in units}
 

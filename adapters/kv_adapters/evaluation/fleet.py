@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -24,8 +25,10 @@ from kv_adapters.evaluation.worker import Outcome
 from kv_tasks import console
 from kv_tasks.errors import RunError
 
-# Seconds after which the wait for workers is explained.
+# Seconds after which a wait is explained.
 PATIENCE = 60
+# Where Ray puts what its workers write; the reason for which vLLM does not start stands there.
+LOGS = "/tmp/ray/session_latest/logs"
 
 
 def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[Unit, Outcome]:
@@ -40,14 +43,23 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
     # A worker of another machine has another working folder.
     tasks = request.include_path and request.include_path.resolve()
     request = replace(request, out=request.out.resolve(), include_path=tasks)
+    if len(units) < request.workers:
+        console.warn(
+            f"{len(units)} units, each a model on one task or group, for {request.workers} "
+            "workers: the others have nothing to do; name the members of a group one by one, or "
+            "let --tensor-parallel GPUs share a model"
+        )
     with _cluster():
         start = starter(models, request)
         workers = {number: start(number) for number in range(min(request.workers, len(units)))}
         try:
             _wait_for([worker.ready.remote() for worker in workers.values()])
         except RayError as error:
-            raise RunError(f"--workers {request.workers}: {_reason(error)}") from error
-        return _hand_out(units, workers, start)
+            raise RunError(
+                f"--workers {request.workers}: {_reason(error)}; all that a worker wrote lies on "
+                f"its machine in {LOGS}"
+            ) from error
+        return _hand_out(units, workers, start, request.out)
 
 
 def _wait_for(starting: Sequence[Any]) -> None:
@@ -64,7 +76,7 @@ def _wait_for(starting: Sequence[Any]) -> None:
 
 
 def _hand_out(
-    units: Sequence[Unit], workers: Mapping[int, Any], start: Callable[[int], Any]
+    units: Sequence[Unit], workers: Mapping[int, Any], start: Callable[[int], Any], out: Path
 ) -> dict[Unit, Outcome]:
     """Give every unit to a worker that is free, and start another in the place of one that died.
 
@@ -85,7 +97,12 @@ def _hand_out(
             break
         if not busy:
             console.note("no worker is left; waiting for the cluster to have room for one")
-        (done, *_), _ = ray.wait([*busy, *starting], num_returns=1)
+        ready, _ = ray.wait([*busy, *starting], num_returns=1, timeout=PATIENCE)
+        if not ready:
+            answers = sum(_answers(unit.journal(out)) for _, _, unit in busy.values())
+            console.note(f"{len(busy)} units are running; {answers} of their answers are written")
+            continue
+        (done,) = ready
         if done in starting:
             number, worker = starting.pop(done)
             try:
@@ -106,6 +123,15 @@ def _hand_out(
                 starting[other.ready.remote()] = number, other
         console.note(f"{len(made)} of {len(units)} units finished")
     return made
+
+
+def _answers(journal: Path) -> int:
+    """Return how many answers a running unit has written down."""
+    try:
+        with journal.open("rb") as lines:
+            return sum(1 for _ in lines)
+    except FileNotFoundError:
+        return 0
 
 
 def _failed(unit: Unit, reason: str) -> Outcome:

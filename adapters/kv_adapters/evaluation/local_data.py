@@ -1,13 +1,12 @@
 """What tasks read of ``KV_TASKS_DATA``: other files in that folder are other questions."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from kv_tasks.datafiles import PUBLISHED
 from kv_tasks.errors import UsageError
-from kv_tasks.files import sha256_file
+from kv_tasks.files import sha256_files
 from kv_tasks.flenqa_data import PLAIN
 from kv_tasks.general import DATA_SETS
 
@@ -22,10 +21,7 @@ def data_checksum(*, own: bool) -> str | None:
         return None
     root = Path(chosen)
     found = sorted(_published(root) if own else _hub(root))
-    if not found:
-        return None
-    lines = (f"{file.relative_to(root)} {sha256_file(file)}\n" for file in found)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return sha256_files(root, found) if found else None
 
 
 def tasks_in(folder: Path) -> frozenset[str]:
@@ -46,13 +42,16 @@ def tasks_in(folder: Path) -> frozenset[str]:
 
 def tasks_checksum(folder: Path) -> str:
     """Return a SHA-256 of all files of a user's own tasks, data beside them included."""
-    files = sorted(f.relative_to(folder) for f in folder.rglob("*") if f.is_file())
-    lines = (
-        f"{file} {sha256_file(folder / file)}\n"
-        for file in files
-        if not any(part.startswith((".", "__pycache__")) for part in file.parts)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    hidden = (".", "__pycache__")
+    return sha256_files(
+        folder,
+        (
+            file
+            for file in files
+            if not any(part.startswith(hidden) for part in file.relative_to(folder).parts)
+        ),
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _published(root: Path) -> Iterable[Path]:

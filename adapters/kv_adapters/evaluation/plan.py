@@ -28,6 +28,11 @@ from kv_tasks.model_arguments import TooLong
 
 ChatTemplate = Literal["auto", "on", "off"]
 RECORD = "kv_adapters"
+# Of --vllm-args, what says how much is computed together, and where: no input.
+_CAPACITY = (
+    "cpu_offload_gb", "distributed_executor_backend", "enforce_eager", "kv_cache_memory_bytes",
+    "max_num_batched_tokens", "max_num_seqs",
+)  # fmt: skip
 # Of a unit, what may be absent: results of before there was any keep their digest.
 _LATER = (
     "chat_template_args",
@@ -152,7 +157,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     versions = tuple(_versions(request.backend))
     arguments = arguments_of(list(models.adapters), request.chat_template_args)
     template = json.dumps(arguments, sort_keys=True) if arguments else None
-    further = json.dumps(request.vllm_args, sort_keys=True) if request.vllm_args else None
+    further = {k: v for k, v in (request.vllm_args or {}).items() if k not in _CAPACITY}
     # Where the template writes it, prompts of another day are others.
     today = date.today().isoformat() if dated(models.base, arguments) else None
     names = single_protocol(request.tasks)
@@ -188,7 +193,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
             data_sha256=data[is_own(task)],
             generation_sha256=generation,
             num_fewshot=request.num_fewshot,
-            vllm_args=further,
+            vllm_args=json.dumps(further, sort_keys=True) if further else None,
             date=today if _templated(request, task) else None,
             include_sha256=included.get(task),
         )
@@ -220,7 +225,7 @@ def _templated(request: Request, task: str) -> bool:
     """Say whether this side may call the chat template: never of the harness's own tasks."""
     if request.backend == "openai" or request.chat_template == "off":
         return False
-    return request.chat_template == "on" or config_checksum(task) is not None
+    return request.chat_template == "on" or is_own(task)
 
 
 def _versions(backend: BackendName) -> Iterator[str]:

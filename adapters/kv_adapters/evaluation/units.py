@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from kv_adapters.backends import Backend
-from kv_adapters.evaluation.answers import Journal
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.record import computed, fitted, surroundings
 from kv_adapters.evaluation.task_names import fixed_shots
@@ -21,6 +20,7 @@ from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
 from kv_tasks.errors import AdapterError, RunError, UsageError
 from kv_tasks.general import local_data
+from kv_tasks.journal import Journal
 from kv_train.adapter import WEIGHTS, adapter_checksum
 
 

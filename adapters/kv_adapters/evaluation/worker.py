@@ -12,7 +12,7 @@ from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.task_names import is_own
 from kv_adapters.evaluation.units import run_unit
 from kv_tasks import console, registration
-from kv_tasks.errors import KVError
+from kv_tasks.errors import KVError, reason_of
 from kv_tasks.paths import task_configs
 
 Status = Literal["done", "reused", "failed"]
@@ -75,7 +75,7 @@ class Worker:
         except KVError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - a task's code may raise anything
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {reason_of(error)}"
             if type(error).__name__ == "EngineDeadError":
                 self._backend = None
         else:
@@ -96,7 +96,7 @@ def settings_of(request: Request, models: Models) -> Settings:
         adapters=list(models.adapters),
         base_name=request.base,
         max_length=request.max_length,
-        batch_size=request.batch_size or Settings.batch_size,
+        batch_size=request.batch_size,
         seed=request.seed,
         url=request.url,
         tensor_parallel=request.tensor_parallel,

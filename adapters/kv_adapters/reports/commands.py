@@ -32,7 +32,7 @@ def report_command(
     for line in (line for other in others for line in doubts(reference, other)):
         console.warn(line)
     page = write_report(reference, others, out, gate, beside=published)
-    console.out.print(str(page), markup=False)
+    console.result(page)
 
 
 def card_command(
@@ -49,4 +49,4 @@ def card_command(
 
     gate = load_gate(gate_file) if gate_file else None
     reference, other = load_runs([base, run])
-    console.out.print(str(write_card(adapter, reference, other, gate)), markup=False)
+    console.result(write_card(adapter, reference, other, gate))

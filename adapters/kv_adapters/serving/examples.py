@@ -24,7 +24,7 @@ def print_examples(server: Server, context: int) -> None:
         console.note(f"the lines below take the key from ${KEY}")
     heading = [f"serving {server.url}/v1", f"models {', '.join(server.models)}"]
     for line in (*heading, curl_line(server), lm_eval_line(server, context)):
-        console.out.print(line, markup=False)
+        console.result(line)
 
 
 def curl_line(server: Server) -> str:

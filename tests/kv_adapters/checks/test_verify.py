@@ -197,7 +197,7 @@ def test_an_unfinished_folder_is_named(tmp_path: Path, tiny_base: Path) -> None:
 def test_a_folder_that_names_no_base_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     config = tmp_path / "adapter_config.json"
     for text, expected in (
-        (None, f"{tmp_path}: no adapter folder, it holds no adapter_config.json"),
+        (None, f"{config}: missing; name a folder that PEFT wrote"),
         ("", f"{config}: cannot be read (Expecting value"),
         ("{}", f"{config}: names no base model; give --base"),
     ):

@@ -38,7 +38,7 @@ def test_what_does_not_join_is_counted(write_run: Write) -> None:
     fewer = load_run(write_run("fewer", {1: [1.0, 0.0]}))
     ((row,), _) = compare(base, fewer)
     assert row.difference.documents == 2
-    assert row.unmatched == ("mdqa_01: 1 prompts only in base",)
+    assert [lost.summary for lost in row.lost] == ["mdqa_01: 1 prompts only in base"]
 
 
 def test_runs_of_other_prompts_or_tasks_are_refused(write_run: Write) -> None:

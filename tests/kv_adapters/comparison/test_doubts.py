@@ -129,6 +129,11 @@ def test_other_backends_and_precisions_are_said_where_both_are_known(write_run: 
         "a was computed by float32, b by bfloat16; part of what changed may be their doing",
     ]
     assert doubts(vllm, same) == doubts(vllm, auto) == []
+    coarse = run("e", "vllm", dtype="auto", quantization="fp8", kv_cache_dtype="auto")
+    assert doubts(auto, coarse) == [
+        "d was computed by unquantized weights, e by quantization=fp8; part of what changed may be "
+        "their doing"
+    ]
 
 
 def test_a_doubt_stands_on_the_screen_in_the_table_in_the_numbers_and_on_the_page(

@@ -61,6 +61,15 @@ def test_prompts_that_begin_alike_are_computed_together_and_answered_in_order(
     assert model.parts == [["a 1", "a 2"], ["a 3", "b 1"], ["b 2"]]
 
 
+def test_a_part_of_long_prompts_is_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PART", 3)
+    monkeypatch.setattr(answers, "_LETTERS", 4)
+    model = lm()
+    prompts = ["a", "b", "c", "d 23456789", "e 23", "f" * 40, "g"]
+    assert model.generate_until(asked(*prompts)) == [prompt.upper() for prompt in prompts]
+    assert model.parts == [["a", "b", "c"], ["d 23456789"], ["e 23"], ["f" * 40], ["g"]]
+
+
 def test_what_was_answered_before_is_not_asked_again(tmp_path: Path) -> None:
     file = tmp_path / "out" / "journal"
     lm(Journal(file)).generate_until(asked("a", "b"))

@@ -122,6 +122,11 @@ def test_a_changed_input_is_evaluated_anew(tiny_base: Path, tiny_adapter: Path) 
     assert before == [u.digest for u in plan(original, models)]
     for change in changes:
         assert not set(digests(**change)) & set(before)
+    # A run that needs less memory goes on where one that needed too much ended.
+    smaller = {"max_num_seqs": 8, "kv_cache_memory_bytes": 1_000_000_000}
+    assert digests(vllm_args=smaller) == before
+    both = {**smaller, "dtype": "float32"}
+    assert digests(vllm_args=both) == digests(vllm_args={"dtype": "float32"})
 
 
 def test_other_data_another_service_and_other_ends_are_evaluated_anew(
@@ -304,7 +309,7 @@ def test_a_task_that_fails_does_not_lose_the_others(
 
 KILLED = """
 import os, sys
-from kv_adapters.evaluation.answers import Journal
+from kv_tasks.journal import Journal
 add, parts = Journal.add, []
 def killed(self, keys, answers):
     add(self, keys, answers)
@@ -411,7 +416,7 @@ def test_a_template_that_writes_the_date_asks_other_prompts_on_another_day(
     models = Models(base, "b", "t", {})
 
     def digests(**changes: Any) -> list[str]:
-        asked = request_(base, tmp_path / "out", tasks=[TASK, "hellaswag"], **changes)
+        asked = request_(base, tmp_path / "out", tasks=[TASK, "hellaswag", "kv_general"], **changes)
         return [unit.digest for unit in plan(asked, models)]
 
     given = {"chat_template_args": {"date_string": "26 Jul 2024"}}
@@ -425,7 +430,11 @@ def test_a_template_that_writes_the_date_asks_other_prompts_on_another_day(
     monkeypatch.setattr("kv_adapters.evaluation.plan.date", Tomorrow)
     tomorrow = digests(), digests(**given), digests(chat_template="off")
     # The harness's own tasks are asked without the template.
-    assert [one == other for one, other in zip(today[0], tomorrow[0], strict=True)] == [False, True]
+    assert [one == other for one, other in zip(today[0], tomorrow[0], strict=True)] == [
+        False,
+        True,
+        True,
+    ]
     assert today[1:] == tomorrow[1:]
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import RepositoryNotFoundError
 from transformers import AutoConfig, AutoTokenizer
 
-from kv_tasks.errors import ModelError
+from kv_tasks.errors import ModelError, reason_of
 from kv_tasks.paths import cache_folder
 from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.check.findings import Finding
-from kv_train.models import DEMO, check_revision, public_name, resolve_model
+from kv_train.models import DEMO, OTHER_FORMATS, check_revision, public_name, resolve_model
 from kv_train.recipe import Recipe
 from kv_train.refusal import refusal, unshared
 from kv_train.tokens import Tokenizer
@@ -83,11 +84,20 @@ def _folder(recipe: Recipe, findings: list[Finding]) -> Path | None:
     except ModelError as error:
         findings.append(Finding("error", "model", str(error)))
         return None
+    except RepositoryNotFoundError as error:
+        findings.append(
+            Finding(
+                "error", "model", f"{name}: {reason_of(error, first_line=True)}",
+                "check the name; of a gated model accept the terms on the hub and set HF_TOKEN",
+            )
+        )  # fmt: skip
+        return None
     except Exception as error:  # noqa: BLE001 - the hub's transport raises what it likes
         findings.append(
             Finding(
                 "unchecked", "model",
-                f"{name} is not here, and the hub did not give it ({_reason(error)})",
+                f"{name} is not here, and the hub did not give it "
+                f"({reason_of(error, first_line=True)})",
                 "give its tokenizer and config.json as --tokenizer DIR",
             )
         )  # fmt: skip
@@ -130,6 +140,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
             name,
             revision=revision,
             allow_patterns=SMALL_FILES,
+            ignore_patterns=list(OTHER_FORMATS),
             local_files_only=unreachable is not None,
         )
     except OSError:
@@ -146,7 +157,11 @@ def _tokenizer(folder: Path | None, findings: list[Finding]) -> Any:
         return AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # noqa: BLE001 - a damaged file can raise anything
         findings.append(
-            Finding("error", "model", f"{folder}: no tokenizer that loads ({_reason(error)})")
+            Finding(
+                "error",
+                "model",
+                f"{folder}: no tokenizer that loads ({reason_of(error, first_line=True)})",
+            )
         )
         return None
 
@@ -179,7 +194,7 @@ def _shapes(
         model = meta_model(config)
         shapes, mixed = architecture(model), unshared(model)
     except Exception as error:  # noqa: BLE001 - any code of any architecture
-        found = f"{folder / 'config.json'}: {_reason(error)}"
+        found = f"{folder / 'config.json'}: {reason_of(error, first_line=True)}"
         findings.append(Finding("unchecked", "architecture", found))
         return None, None
     asked = recipe.training.questions_per_pack
@@ -187,8 +202,3 @@ def _shapes(
         where = "training.questions_per_pack"
         findings.append(Finding("error", where, f"{asked}, but {mixed}", "set it to 1"))
     return config, shapes
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an error's message, or its name."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

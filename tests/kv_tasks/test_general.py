@@ -5,7 +5,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from kv_tasks.hub import dataset_path
+from kv_tasks.general import dataset_path
 
 
 @pytest.fixture
