@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from huggingface_hub.errors import RepositoryNotFoundError
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
@@ -449,3 +450,23 @@ def test_a_file_is_read_where_windows_cannot_be_filled(tmp_path: Path) -> None:
     missing = [f"data.file={tmp_path / 'typo.jsonl'}", f"model={tmp_path}"]
     report = check(load_recipe("llama-3.1-8b", missing))
     assert "typo.jsonl: no such file" in found(report, "error")["data"]
+
+
+def test_a_gated_model_is_an_error_that_a_run_would_meet_too(
+    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GatedError(RepositoryNotFoundError):
+        def __init__(self) -> None:
+            Exception.__init__(self, "401 Client Error")
+
+    def refuse(url: str, timeout: float) -> None:
+        raise GatedError
+
+    def snapshot(name: str, **options: Any) -> str:
+        raise FileNotFoundError("not in the cache")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    report = checked(tiny_recipe, "model=somebody/gated")
+    assert "401 Client Error; check the name; of a gated" in found(report, "error")["model"]
+    assert report.failed(strict=False)
