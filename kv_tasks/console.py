@@ -38,7 +38,9 @@ class _Console(Console):
 
 
 # In a file or a pipe there is no screen to fit, and a table must not lose its columns.
-_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+# A command may be started without any output (>&-).
+_ON_SCREEN = sys.stdout is not None and sys.stdout.isatty()
+_WIDTH = None if _ON_SCREEN or "COLUMNS" in os.environ else 120
 out = _Console(highlight=False, soft_wrap=True, width=_WIDTH)
 err = _Console(stderr=True, highlight=False, soft_wrap=True)
 

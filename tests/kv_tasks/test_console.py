@@ -92,6 +92,12 @@ def test_a_reader_that_leaves_does_not_change_the_exit_code() -> None:
     assert said == b"progress\n" * 9
 
 
+def test_a_command_may_be_started_without_any_output() -> None:
+    program = "from kv_tasks import console; console.result('a line'); raise SystemExit(2)"
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -c "{program}" >&-'], check=False)
+    assert done.returncode == 2
+
+
 def test_a_named_failure_is_its_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

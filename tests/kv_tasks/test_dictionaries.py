@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from kv_tasks.dictionaries import Context, Gold, Kind, contexts, distinct
+from kv_tasks import kv_multi_subkey
+from kv_tasks.dictionaries import Context, Gold, Kind, contexts, distinct, gold_places
 from kv_tasks.errors import UsageError
 from kv_tasks.kinds import KINDS
 from kv_tasks.kv_simple import SIMPLE
@@ -90,6 +93,43 @@ def test_the_papers_placement_favours_the_first_dictionaries() -> None:
     assert 0.11 < early < 0.15  # 8 % + a twentieth of the rest
 
 
+def first_places(share: float) -> set[int]:
+    """Return where the paper's placement puts first needles that drew ``share``."""
+    draw = random.Random(0)
+    rng: Any = SimpleNamespace(random=lambda: share, randrange=draw.randrange, sample=draw.sample)
+    return {gold_places(rng, 0, 85, 1, "paper")[0] for _ in range(200)}
+
+
+def test_the_papers_shares_begin_and_end_where_it_says() -> None:
+    assert first_places(0.049) == {0}
+    assert first_places(0.05) == first_places(0.079) == set(range(5))
+    assert len(first_places(0.08)) > 50
+
+
+def test_further_golds_of_a_context_are_spread_over_all_dictionaries() -> None:
+    places = Counter(
+        place
+        for n in range(200)
+        for place in gold_places(random.Random(n), n, 20, 4, "uniform")[1:]
+    )
+    assert max(places.values()) < 60
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_gold_pair_stands_first_in_its_dictionary_as_well_as_last(kind: Kind) -> None:
+    places: Counter[float] = Counter()
+    for context in make(60, kind, dictionaries=12):
+        gold = context.needles[0].golds[0]
+        held = context.dictionaries[gold.dictionary - 1]
+        places[held.index((gold.key, gold.value)) / (len(held) - 1)] += 1
+    assert min(places[0.0], places[1.0]) > 10
+
+
+def test_depth_is_0_in_the_first_dictionary_and_1_in_the_last() -> None:
+    context = Context("c", ((),) * 5, ())
+    assert [context.depth(Gold(1, 1, place)) for place in (1, 3, 5)] == [0.0, 0.5, 1.0]
+
+
 @pytest.mark.parametrize("limit", [16, 24, 40])
 def test_even_placement_covers_all_depths_at_any_limit(limit: int) -> None:
     places = [
@@ -106,6 +146,15 @@ def test_training_and_evaluation_prompts_never_meet() -> None:
     }
     assert len(train) == len(held_out) == 200
     assert not train & held_out
+
+
+def test_no_two_splits_meet_where_golds_are_even_over_the_dictionaries() -> None:
+    prompts = {
+        context.prompt(context.needles[0], template=True)
+        for split in ("train", "validation", "eval")
+        for context in make(20, split=split, dictionaries=4, placement="even")
+    }
+    assert len(prompts) == 60
 
 
 def test_the_same_arguments_give_the_same_bytes_in_any_process() -> None:
@@ -180,6 +229,36 @@ def test_the_multi_subkey_question_is_that_of_the_papers_figure() -> None:
         f"The key that contains the integers {asked} is (141, 623, 616). Its value is 5617 and it "
         "is in Dictionary [6]."
     )
+
+
+def test_subkeys_are_asked_for_in_every_order_but_the_keys_own() -> None:
+    orders = set()
+    for context in make(80, KINDS["multi-subkey"], dictionaries=4):
+        (needle,) = context.needles
+        key = needle.golds[0].key
+        assert isinstance(key, tuple)
+        asked = needle.question.split("integers ")[2].split(" (not")[0]
+        if len(key) == 3:
+            orders.add(tuple(key.index(int(part)) for part in asked.split(", ")))
+    assert len(orders) == 5
+
+
+def test_a_key_that_holds_all_subkeys_of_an_asked_one_in_any_order_is_no_distractor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kv_multi_subkey, "_key", lambda rng: (300, 200, 100))
+    rng: Any = SimpleNamespace(random=lambda: 1.0)
+    assert kv_multi_subkey._distractor(rng, [(100, 200, 300)]) is None
+    assert kv_multi_subkey._distractor(rng, [(100, 200, 400)]) == (300, 200, 100)
+
+
+def test_no_key_that_is_asked_for_holds_all_subkeys_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = iter([(100, 200, 300), (300, 100, 200), (100, 200, 300, 400), (500, 600, 700)])
+    monkeypatch.setattr(kv_multi_subkey, "_key", lambda rng: next(drawn))
+    golds = KINDS["multi-subkey"].golds(random.Random(0), 2)
+    assert [key for key, _ in golds] == [(100, 200, 300), (500, 600, 700)]
 
 
 def test_more_keys_than_there_are_is_an_error_and_no_endless_search() -> None:

@@ -41,3 +41,15 @@ def test_a_file_that_lost_its_end_is_built_again(
     file.write_bytes(b"".join(whole.splitlines(keepends=True)[:kept]) + torn)
     assert built() == ([0, 1, 2], 2)
     assert file.read_bytes() == whole
+
+
+def test_another_room_for_the_answer_is_built_anew(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KV_TASKS_CACHE", str(tmp_path))
+
+    def built_for(room: int) -> int:
+        window = Window(100, str(tiny_folder), room)
+        return int(cached_rows({"a": 1}, window, lambda: [{"room": room}])["room"][0])
+
+    assert [built_for(10), built_for(20)] == [10, 20]

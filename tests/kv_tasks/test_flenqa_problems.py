@@ -199,3 +199,4 @@ def test_places_are_the_papers() -> None:
     assert places("middle", 9, [0.1, 0.9]) == [4, 4]
     assert places("last", 9, [0.1, 0.9]) == [9, 9]
     assert places("random", 9, [0.99, 0.1]) == [9, 1]
+    assert places("random", 3, [0.0, 0.99]) == [0, 3]

@@ -13,6 +13,8 @@ from kv_tasks.flenqa_scores import OTHER, accuracy, category, early_response, fa
         ("true or false", "false"),
         ("false ... True.\n", "true"),
         ("Not False, so true", "true"),
+        ("True or false? It is true.", "true"),
+        ("False or true? It is false.", "false"),
     ],
 )
 def test_the_last_of_true_and_false_decides(response: str, expected: str) -> None:

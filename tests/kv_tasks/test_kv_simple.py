@@ -1,6 +1,7 @@
 """``kv_simple`` in the harness, and its score."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -47,6 +48,12 @@ def test_scores_by_field_on_the_first_line(response: str, expected: tuple[float,
     assert score(response) == expected
 
 
+def test_the_first_of_several_answers_counts() -> None:
+    wrong = RIGHT.replace("8364", "1111")
+    assert score(f"{RIGHT} {wrong}") == (1.0, 1.0, 1.0, 1.0)
+    assert score(f"{wrong} {RIGHT}") == (0.0, 1.0, 1.0, 1.0)
+
+
 def test_the_headline_metric_comes_first_and_is_a_float() -> None:
     metrics = kv_simple.process_results(DOC, [RIGHT])
     assert next(iter(metrics.items())) == ("exact_match", 1.0)
@@ -62,6 +69,11 @@ def test_documents_carry_the_common_fields_and_tolerate_foreign_metadata() -> No
         assert 0.0 <= doc["depth"] <= 1.0
         assert doc["gold"] in doc["prompt"]
         assert kv_simple.process_results(doc, doc["answers"])["exact_match"] == 1.0
+
+
+def test_golds_are_even_over_the_dictionaries_unless_asked_otherwise() -> None:
+    places = kv_simple.load(samples=32, dictionaries=16)["test"]["gold_position"]
+    assert set(Counter(places).values()) <= {1, 2, 3}
 
 
 def test_the_evaluation_seed_changes_the_documents() -> None:
@@ -112,6 +124,14 @@ def test_several_queries_are_scored_by_share_and_by_the_depth_of_each() -> None:
         right = [metrics[f"depth_{n}_of_5"] for n in range(1, 6)]
         assert min(share for share in right if share is not None) < 1.0
         assert kv_multi_query.process_results(doc, doc["answers"])["exact_match"] == 1.0
+
+
+def test_several_queries_are_answered_in_the_order_asked() -> None:
+    doc = kv_multi_query.load(samples=1, dictionaries=20)["test"][0]
+    sentences = doc["answers"][0].removesuffix(".").split(". ")
+    turned = ". ".join(reversed(sentences)) + "."
+    metrics = kv_multi_query.process_results(doc, [turned])
+    assert (metrics["exact_match"], metrics["value_match"]) == (0.0, 1.0)
 
 
 def test_a_subkeys_answer_needs_the_keys_own_order() -> None:

@@ -148,6 +148,21 @@ def test_fewer_documents_are_a_prefix_of_more(corpus: Corpus) -> None:
     assert [rows[:9] for rows in twenty["distractors"]] == ten["distractors"]
 
 
+def test_fewer_questions_are_the_first_of_more() -> None:
+    few, more = ([*docs("encyclopedia", documents=3, samples=count)] for count in (5, 9))
+    assert more[:5] == few
+
+
+def test_no_two_questions_share_their_distractors() -> None:
+    made = docs("encyclopedia", documents=5, samples=50)
+    assert len(set(map(tuple, made["distractors"]))) == 50
+
+
+def test_depth_is_0_for_the_first_document_and_1_for_the_last() -> None:
+    made = (docs("encyclopedia", documents=5, gold_position=n, samples=1) for n in (1, 3, 5))
+    assert [doc["depth"] for (doc,) in made] == [0.0, 0.5, 1.0]
+
+
 def test_a_seed_changes_the_distractors_and_not_the_questions() -> None:
     zero, one = docs("encyclopedia"), docs("encyclopedia", data_seed=1)
     assert zero["question_id"] == one["question_id"]

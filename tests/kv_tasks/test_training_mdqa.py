@@ -14,7 +14,8 @@ from kv_tasks.cli import app
 from kv_tasks.corpora import TRAINING_CORPORA
 from kv_tasks.errors import UsageError
 from kv_tasks.normalize import contains_answer, normalize
-from kv_tasks.training_mdqa import questions, rows
+from kv_tasks.questions import Question
+from kv_tasks.training_mdqa import _strangers, questions, rows
 
 EVALUATED = {
     "nq-open-training": "nq-open",
@@ -65,6 +66,7 @@ def test_the_gold_document_stands_where_the_row_says_and_alone_answers(corpus: s
         assert line is not None
         assert mdqa.best_subspan_em(line[0].replace("\n", " "), [answer]) == 1.0
         assert question.endswith("\nAnswer:")
+        assert row["depth"] == (row["gold_position"] - 1) / 19
 
 
 @pytest.mark.parametrize("part", [20, 40, 60])
@@ -72,6 +74,11 @@ def test_gold_positions_are_balanced_in_every_part(part: int) -> None:
     places = Counter(row["gold_position"] for row in made("encyclopedia-training")[:part])
     assert set(places) == set(range(1, 21)) or part == 20
     assert max(places.values()) - min(places.values()) <= 2
+
+
+def test_gold_positions_are_balanced_where_questions_share_their_documents() -> None:
+    found = made("encyclopedia-training", samples=20, questions_per_context=4)
+    assert max(Counter(row["gold_position"] for row in found).values()) <= 2
 
 
 def test_the_command_writes_the_papers_number_of_samples(tmp_path: Path) -> None:
@@ -102,6 +109,15 @@ def test_questions_over_the_same_documents_each_have_one_of_their_own(corpus: st
             ]
             assert told == [row["gold_position"]]
     assert len({row["messages"][0]["content"] for row in found}) == 60
+
+
+def test_questions_share_documents_only_where_no_gold_answers_the_others() -> None:
+    seven = Question("a", "what", ("7",), "A", "It is 7.")
+    both = Question("b", "who", ("Ada",), "B", "Ada has 7.")
+    eight = Question("c", "who", ("Eve",), "C", "Eve has 8.")
+    assert not _strangers(seven, both)
+    assert not _strangers(both, seven)
+    assert _strangers(seven, eight)
 
 
 def test_one_question_a_context_is_the_papers_own_layout_and_held_out_rows_follow() -> None:

@@ -78,6 +78,21 @@ def test_metrics_weigh_tokens_and_questions_and_ignore_what_fills_a_batch() -> N
     }
 
 
+def test_a_question_that_only_another_pack_of_its_batch_has_counts_for_nothing() -> None:
+    first = Pack((1,), ((2,), (3,)), ((2,), (3,)), (0.0, 0.5))
+    second = Pack((1,), ((2,),), ((2,),), (1.0,))
+    exact = np.array([[0.0, 0.0], [0.0, 1.0]])
+    losses = np.array([[[2.0, 4.0], [6.0, 4.0]], [[4.0, 2.0], [0.0, 0.0]]])
+    found = HeldOut([first, second]).metrics(EvalPrediction(predictions=exact, label_ids=losses))
+    assert found["exact_match"] == 0.0
+
+
+def test_parts_of_the_haystack_are_its_fifths() -> None:
+    depths = (0.0, 0.19, 0.21, 0.39, 0.61, 0.79, 0.81, 1.0)
+    packs = [Pack((1,), ((2,),), ((2,),), (depth,)) for depth in depths]
+    assert HeldOut(packs)._parts(1)[:, 0].tolist() == [0, 0, 1, 1, 3, 3, 4, 4]
+
+
 def test_the_first_kind_is_told_by_depth_and_every_other_by_its_name() -> None:
     packs = [
         Pack((1,), ((2,),), ((2,),), (depth,), kind)

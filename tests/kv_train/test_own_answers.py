@@ -210,3 +210,26 @@ def test_the_command_writes_a_file_that_a_recipe_mixes_in(demo_model: Path, tmp_
     assert isinstance(CliRunner().invoke(app, [*renewed, "--samples", "3"]).exception, UsageError)
     named = CliRunner().invoke(app, [*renewed, "--revision", "v2"]).exception
     assert "revision 'v2'" in str(named)
+
+
+def test_a_prompt_may_fill_the_context_up_to_its_answer_and_no_further(tiny_base: Path) -> None:
+    greedy = Greedy(tiny_base, max_tokens=24)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    around = tokenizer.apply_chat_template(
+        [{"role": "user", "content": ""}], add_generation_prompt=True, return_dict=False
+    )
+    room = 2048 - 24 - len(around)
+    greedy.check(["7" * room])
+    with pytest.raises(PromptTooLongError, match="2025 tokens and 24 of an answer, .* the 2048"):
+        greedy.check(["7" * (room + 1)])
+
+
+def test_what_a_model_says_against_repetition_is_not_followed(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_base, tmp_path / "base"))
+    file = folder / "generation_config.json"
+    against = {"repetition_penalty": 1.9, "no_repeat_ngram_size": 2}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **against}))
+    config = Greedy(folder, max_tokens=4)._model.generation_config
+    assert (config.repetition_penalty, config.no_repeat_ngram_size) == (1.0, 0)

@@ -50,6 +50,9 @@ CONFIGS = {
     "mistral, window 55": MistralConfig(**SHAPE, sliding_window=55),
     "qwen2": Qwen2Config(**SHAPE),
     "qwen2, mixed": Qwen2Config(**SHAPE, **MIXED, use_sliding_window=True, sliding_window=16),
+    "qwen2, mixed, window 55": Qwen2Config(
+        **SHAPE, **MIXED, use_sliding_window=True, sliding_window=55
+    ),
     "qwen3": Qwen3Config(**SHAPE),
     "gemma3": Gemma3TextConfig(**SHAPE, **MIXED, sliding_window=16),
 }

@@ -207,6 +207,26 @@ mix:
     assert not trained_on & set(held)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        Data(samples=40, dictionaries=6, questions_per_context=2, placement="even"),
+        Data(kind="needle", samples=40, tokens=900),
+    ],
+    ids=["even dictionaries", "needle"],
+)
+def test_no_prompt_that_is_trained_on_is_held_out_wherever_golds_stand(
+    data: Data, tiny_folder: Path
+) -> None:
+    recipe = Recipe(name="r", model="m", data=data, evaluation=Evaluation(samples=40))
+    trained, held = (
+        {row["messages"][0]["content"] for row in made(recipe, tiny_folder)}
+        for made in (generate, held_out)
+    )
+    assert len(trained) == len(held) == 40
+    assert not trained & held
+
+
 def asked_in(row: dict[str, Any]) -> str | None:
     return question_of(row["messages"][0]["content"])
 
@@ -228,6 +248,12 @@ def test_rows_are_called_by_their_section_or_their_file_and_line(tmp_path: Path)
         ("data.chat_template_kwargs={a: b", "not valid YAML"),
         ("mix.0.placement=even", "placement means nothing to kind 'mdqa'; remove it"),
         ("mix.0.template=false", "template means nothing to kind 'mdqa'; remove it"),
+        ("data={kind: simple, kind: mdqa}", "key 'kind' is there twice"),
+        ("training.epochs=true", "training.epochs: expected another value than true or false"),
+        ("evaluation.steps=false", "evaluation.steps: expected another value than true or false"),
+        ("report_to=wandb", r"report_to: expected a list, such as \[tensorboard\]"),
+        ("mix=rows.jsonl", r"mix: expected a list, such as --set 'mix=\[{file: FILE}\]'"),
+        ("lora.targets=[lm_head]", r"Input should be 'q_proj'.* \(found 'lm_head'\)$"),
         ("openai={epochs: -3}", "openai.epochs"),
         ("openai={batch_size: 0}", "openai.batch_size"),
         ("openai={learning_rate_multiplier: -1}", "openai.learning_rate_multiplier"),
@@ -242,6 +268,11 @@ def test_values_that_mean_nothing_are_refused_by_their_key(
 
 def test_a_revision_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     assert load_recipe(write(tmp_path, MINIMAL), ["revision=12e4567"]).revision == "12e4567"
+
+
+def test_a_file_may_lie_in_the_users_home(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MINIMAL), ["data.file=~/a.jsonl", "out=~/adapter"])
+    assert (recipe.data.file, recipe.out) == (Path.home() / "a.jsonl", Path.home() / "adapter")
 
 
 def test_a_file_needs_no_number_of_samples(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_the_card_says_what_it_was_trained_on(tiny_adapter: Path) -> None:
     card = card_of(here.model_copy(update={"model": "/home/me/b"}), "/home/me/b", None, log)
     assert "/home/me" not in card
     assert "A LoRA adapter of `b`, " in card
+    assert "A part of the data is synthetic" in card_of(made_of(FILE, Data()), "b", None, log)
     packaged = card_of(made_of(Data()), "smollm2-135m", None, log)
     assert "4-bit weights dequantized" in packaged
     essays = Data(kind="needle", tokens=900, text=Path("essays.txt"))
@@ -192,6 +193,26 @@ def test_a_run_killed_behind_its_last_step_trains_no_further(
     assert newest_checkpoint(tmp_path / "killed.partial") == 6
     run(recipe, out)
     assert [entry["step"] for entry in log_of(out) if "loss" in entry] == [1, 2, 3, 4, 5, 6]
+    assert read_manifest(out) == read_manifest(straight)
+
+
+@pytest.mark.parametrize("damaged", ["adapter_model.safetensors", "optimizer.pt"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
+    damaged: str, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load_recipe(str(tiny_recipe), ["training.save_steps=1"])
+    straight, out = tmp_path / "straight" / "cut", tmp_path / "cut"
+    run(recipe, straight)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(adapter, "assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(recipe, out)
+    work = tmp_path / "cut.partial"
+    last = work / f"checkpoint-{newest_checkpoint(work)}"
+    os.truncate(last / damaged, 100)
+    # Rows of an attempt that lost its disk, too.
+    os.truncate(work / "data.jsonl", 1000)
+    run(recipe, out)
+    assert f"{last.name}: damaged; going on" in capsys.readouterr().err.replace("\n", " ")
     assert read_manifest(out) == read_manifest(straight)
 
 

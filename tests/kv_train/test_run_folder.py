@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 from kv_tasks.errors import DataError, RunError, UsageError
 from kv_tasks.files import sha256_file
-from kv_train.adapter import WEIGHTS, read_manifest
+from kv_train.adapter import WEIGHTS, Base, read_manifest
 from kv_train.cli import app
 from kv_train.recipe_files import load_recipe
-from kv_train.run import run
+from kv_train.run import _identity, run
 
 
 def test_a_finished_adapter_is_reused_and_another_is_not_overwritten(
@@ -40,6 +40,16 @@ def test_another_tokenizer_or_template_is_another_training(
         stream.write("\n")
     with pytest.raises(RunError, match="is not the adapter of this recipe"):
         run(recipe, tmp_path / "out")
+
+
+def test_another_base_under_the_same_name_is_another_training(
+    tiny_recipe: Path, tiny_base: Path
+) -> None:
+    recipe = load_recipe(str(tiny_recipe))
+    one, other = (
+        _identity(recipe, Base("m", None, checksum), tiny_base, [[]]) for checksum in ("a", "b")
+    )
+    assert one != other
 
 
 @pytest.mark.parametrize("options", [[], ["--seeds", "0,1"]])

@@ -1,9 +1,10 @@
 """Labels cover the answer and its end of turn, for any chat template, and nothing is cut."""
 
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from transformers import AddedToken, AutoTokenizer
@@ -134,6 +135,38 @@ def test_a_row_that_does_not_fit_is_an_error_and_never_cut(tiny_tokenizer: Any) 
         encode(tiny_tokenizer, ROW, name="row", max_length=fits - 1)
 
 
+class Merging:
+    """A tokenizer of single letters that reads "ab" as one token, and "~" as the end of a turn."""
+
+    chat_template, all_special_ids = "x", [0]
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
+    names = ("~", "a", "b", "ab", "x", "c")
+
+    def __call__(self, text: str, **_: Any) -> dict[str, Any]:
+        found = list(re.finditer("ab|.", text))
+        return {
+            "input_ids": [self.names.index(token[0]) for token in found],
+            "offset_mapping": [token.span() for token in found],
+        }
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        ends = {"user": "", "assistant": "~"}
+        return "".join(message["content"] + ends[message["role"]] for message in messages)
+
+    def decode(self, token_ids: Sequence[int], **_: Any) -> str:
+        return "".join(self.names[token] for token in token_ids)
+
+
+def test_an_answer_whose_first_token_merges_with_the_prompt_is_refused() -> None:
+    def row(answer: str) -> dict[str, Any]:
+        asked = {"role": "user", "content": "xa"}
+        return {"messages": [asked, {"role": "assistant", "content": answer}]}
+
+    assert encode(Merging(), row("cb"), name="row", max_length=99).spans == ((2, 5),)
+    with pytest.raises(DataError, match="row: the first token of the answer merges with the pro"):
+        encode(Merging(), row("bc"), name="row", max_length=99)
+
+
 def test_templates_that_cannot_be_trained_on_are_refused(tiny_tokenizer: Any) -> None:
     with pytest.raises(ModelError, match="no chat template"):
         encode(with_template(tiny_tokenizer, None), ROW, name="row", max_length=500)
@@ -214,6 +247,12 @@ def test_words_that_a_later_turn_repeats_are_looked_for_in_their_own(tiny_tokeni
         ({"messages": [{"role": "user"}, ROW["messages"][1]]}, "'role' and 'content', found {"),
         ({"depth": 40}, "depth 40; expected a number from 0 to 1"),
         ({"depth": "0.4"}, "depth '0.4'; expected a number"),
+        ({"kind": ["a"]}, "kind ['a']; expected the name of a kind"),
+        ({"kind": 1}, "kind 1; expected the name"),
+        (
+            {"messages": [{**ROW["messages"][0], "content": "\ud83d"}, ROW["messages"][1]]},
+            "'\\ud83d' is half a character",
+        ),
     ],
 )
 def test_what_a_row_says_beside_its_text_is_checked(

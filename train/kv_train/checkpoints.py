@@ -1,5 +1,6 @@
 """Checkpoints that can be trusted after a kill, of a training that is worth going on with."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from kv_tasks import console
 from kv_tasks.errors import RunError
+from kv_tasks.files import write_text
 from kv_train.processes import Processes
 
 MARK = "complete"
@@ -27,7 +30,8 @@ class MarkComplete(TrainerCallback):  # type: ignore[misc]
         """Write the mark into the checkpoint that was just saved."""
         self._processes.wait()
         if self._processes.main:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARK).touch()
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_text(folder / MARK, json.dumps(_sizes(folder), sort_keys=True))
 
 
 class RefuseNaN(TrainerCallback):  # type: ignore[misc]
@@ -64,11 +68,25 @@ def disk_needed(trained: int) -> int:
 
 
 def last_complete(work: Path) -> str | None:
-    """Return the newest whole checkpoint of a work folder, and delete half-written ones."""
+    """Return the newest whole checkpoint of a work folder, and delete the others.
+
+    Files whose sizes are not those of the mark, as a power cut leaves them, are not whole.
+    """
     whole: dict[int, Path] = {}
     for folder in work.glob("checkpoint-*"):
-        if (folder / MARK).is_file():
+        mark = folder / MARK
+        if mark.is_file() and mark.read_text(encoding="utf-8") == json.dumps(
+            _sizes(folder), sort_keys=True
+        ):
             whole[int(folder.name.removeprefix("checkpoint-"))] = folder
-        else:
-            shutil.rmtree(folder)
+            continue
+        if mark.is_file():
+            console.warn(f"{folder}: damaged; going on from the one before it, if any")
+        shutil.rmtree(folder)
     return str(whole[max(whole)]) if whole else None
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file of a checkpoint, but for the mark."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != MARK)
+    return {str(file.relative_to(folder)): file.stat().st_size for file in files}

@@ -146,6 +146,11 @@ def _method(sections: Sequence[Data]) -> str:
         )
     elif any(data.text is not None for data in generated):
         said = f"It was trained on needles in a text of the user's, the baseline of {paper}"
+    elif chats:
+        return (
+            f"A part of the data is synthetic and teaches no facts, after {paper}; the rest are "
+            "chats of a file."
+        )
     else:
         said = f"The data is synthetic and teaches no facts, after {paper}"
     return f"{said}; a file of chats was mixed in." if chats else f"{said}."

@@ -56,11 +56,10 @@ def rows_of(recipe: Recipe, folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def write_rows(files: Mapping[str, Sequence[dict[str, Any]]], work: Path) -> None:
-    """Write :func:`rows_of` as JSON lines into ``work``, unless they lie there already."""
+    """Write :func:`rows_of` as JSON lines into ``work``, over what an earlier attempt left."""
     for name, rows in files.items():
-        if not (work / name).is_file():
-            count = write_jsonl(work / name, rows)
-            console.note(f"{count} prompts written to {work / name}")
+        count = write_jsonl(work / name, rows)
+        console.note(f"{count} prompts written to {work / name}")
 
 
 def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> Prepared:

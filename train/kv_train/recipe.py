@@ -7,7 +7,15 @@ Each class is a section of the file. Unknown keys and impossible values are erro
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from kv_tasks.corpora import TrainingCorpus
 
@@ -29,12 +37,24 @@ _OF_GENERATORS = (
 )  # fmt: skip
 # What numpy takes.
 MAX_SEED = 2**32 - 1
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Section(BaseModel):
     """A part of a recipe: no unknown keys, no number that is infinite or none, no changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth(cls, given: Any, info: ValidationInfo) -> Any:
+        """YAML's true is not 1."""
+        if (
+            isinstance(given, bool)
+            and cls.model_fields[str(info.field_name)].annotation is not bool
+        ):
+            raise ValueError("expected another value than true or false")
+        return given
 
 
 class Data(Section):
@@ -73,8 +93,8 @@ class Data(Section):
     template: bool = True
     questions_per_context: Annotated[int, Field(ge=1)] = 1
     seed: int = 0
-    text: Path | None = None
-    file: Path | None = None
+    text: UserPath | None = None
+    file: UserPath | None = None
     chat_template_kwargs: dict[str, Any] = {}
 
     @field_validator("chat_template_kwargs")
@@ -209,7 +229,7 @@ class Evaluation(Section):
 
     steps: Annotated[int, Field(ge=0)] = 20
     samples: Annotated[int, Field(ge=1)] = 40
-    file: Path | None = None
+    file: UserPath | None = None
 
 
 class OpenAI(Section):
@@ -255,7 +275,7 @@ class Recipe(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     report_to: tuple[Reporter, ...] = ()
-    out: Path | None = None
+    out: UserPath | None = None
     openai: OpenAI | None = None
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ what was found and what is allowed.
 
 import difflib
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,12 @@ from pydantic import BaseModel, ValidationError
 
 from kv_tasks.errors import RecipeError, reason_of
 from kv_tasks.paths import packaged
+from kv_tasks.strict_yaml import load_once
 from kv_train.recipe import MAX_SEED, Data, Recipe
 
-
-class _Once(yaml.SafeLoader):
-    """YAML in which a key that is there twice is an error: the last would count, unseen."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node."""
-        seen: set[Any] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is a list or mapping, not a word", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} is there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+_LISTS = {
+    "targets": "[q_proj, v_proj]", "report_to": "[tensorboard]", "mix": "--set 'mix=[{file: FILE}]'",
+}  # fmt: skip
 
 
 def recipes_folder() -> Path:
@@ -56,7 +42,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = _find(source)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Once)
+        raw = load_once(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
@@ -70,7 +56,7 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(_explain(problem) for problem in error.errors())
+        problems = "; ".join(map(_explain, _apart(error.errors())))
         raise RecipeError(f"{path}: {problems}") from error
 
 
@@ -153,12 +139,21 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not isinstance(target, dict):
         raise RecipeError(f"--set {override}: {last!r} is a number in a list; name a key of it")
     try:
-        target[last] = yaml.safe_load(value)
+        target[last] = load_once(value)
     except yaml.YAMLError as error:
         # The first line of a YAML error says what, the others show where in the file.
         raise RecipeError(
             f"--set {override}: the value is not valid YAML ({reason_of(error, first_line=True)})"
         ) from error
+
+
+def _apart(problems: Sequence[Any]) -> Iterator[Any]:
+    """Yield problems, without those of a list that are only its items'."""
+    for problem in problems:
+        place = problem["loc"]
+        inner = (other["loc"] for other in problems if len(other["loc"]) > len(place))
+        if problem["type"] != "too_short" or all(at[: len(place)] != place for at in inner):
+            yield problem
 
 
 def _explain(problem: Any) -> str:
@@ -173,7 +168,7 @@ def _explain(problem: Any) -> str:
         return f"{key} is missing; every recipe needs it"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "tuple_type":
-        message = "expected a list, such as [q_proj]; for mix: --set 'mix=[{file: FILE}]'"
+        message = f"expected a list, such as {_LISTS[problem['loc'][-1]]}"
     found = problem["input"]
     shown = "" if isinstance(found, dict | BaseModel) else f" (found {found!r})"
     return f"{key}: {message}{shown}"

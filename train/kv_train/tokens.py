@@ -137,7 +137,7 @@ def encode(
         )
     return Row(
         tuple(ids[:end]), tuple(spans), context_of(row, name), name,
-        _depth(row, name), row.get("kind"),
+        _depth(row, name), _kind(row, name),
     )  # fmt: skip
 
 
@@ -154,6 +154,13 @@ def _depth(row: Mapping[str, Any], name: str) -> float | None:
     if isinstance(depth, bool) or not isinstance(depth, int | float) or not 0 <= depth <= 1:
         raise DataError(f"{name}: depth {depth!r}; expected a number from 0 to 1, or none")
     return float(depth)
+
+
+def _kind(row: Mapping[str, Any], name: str) -> str | None:
+    kind = row.get("kind")
+    if kind is None or (isinstance(kind, str) and kind):
+        return kind
+    raise DataError(f"{name}: kind {kind!r:.80}; expected the name of a kind of prompts, or none")
 
 
 def _rendered(
@@ -175,6 +182,13 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
             raise DataError(
                 f"{name}: expected messages with 'role' and 'content', found {message!r:.80}"
             )
+        try:
+            message["content"].encode()
+        except UnicodeEncodeError as error:
+            half = message["content"][error.start]
+            raise DataError(
+                f"{name}: {half!r} is half a character, which no text has; take it out"
+            ) from error
         if message["role"] not in ROLES:
             # A template would render it, as a turn that no served model ever sees.
             raise DataError(f"{name}: role {message['role']!r}; choose one of {', '.join(ROLES)}")

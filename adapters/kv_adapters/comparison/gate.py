@@ -30,6 +30,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.statistics import Difference
 from kv_tasks.errors import UsageError, reason_of
+from kv_tasks.strict_yaml import load_once
 
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
@@ -86,7 +87,7 @@ def load_gate(file: Path) -> Gate:
         UsageError: naming the file and the key at fault.
     """
     try:
-        return Gate.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        return Gate.model_validate(load_once(file.read_text(encoding="utf-8")) or {})
     except OSError as error:
         raise UsageError(f"--gate {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -96,6 +97,8 @@ def load_gate(file: Path) -> Gate:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"
+        if first["type"] == "tuple_type":
+            first["msg"] = "expected a list, such as [mdqa_pos_5docs]"
         raise UsageError(
             f"--gate {file}: {key}: {first['msg']}; found {first['input']!r}"
         ) from error

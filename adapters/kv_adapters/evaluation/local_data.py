@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kv_tasks.datafiles import PUBLISHED
-from kv_tasks.errors import UsageError
 from kv_tasks.files import sha256_files
 from kv_tasks.flenqa_data import PLAIN
 from kv_tasks.general import DATA_SETS
@@ -22,36 +21,6 @@ def data_checksum(*, own: bool) -> str | None:
     root = Path(chosen)
     found = sorted(_published(root) if own else _hub(root))
     return sha256_files(root, found) if found else None
-
-
-def tasks_in(folder: Path) -> frozenset[str]:
-    """Return the names of a user's own tasks and groups, as the harness reads them.
-
-    Raises:
-        UsageError: ``folder`` holds no task.
-    """
-    from lm_eval.tasks import TaskManager
-
-    found = folder.is_dir() and TaskManager(include_path=str(folder), include_defaults=False)
-    if not found or not found.all_tasks:
-        raise UsageError(
-            f"--include-path {folder}: no folder with YAML files of tasks; name the one of yours"
-        )
-    return frozenset(found.all_tasks)
-
-
-def tasks_checksum(folder: Path) -> str:
-    """Return a SHA-256 of all files of a user's own tasks, data beside them included."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    hidden = (".", "__pycache__")
-    return sha256_files(
-        folder,
-        (
-            file
-            for file in files
-            if not any(part.startswith(hidden) for part in file.relative_to(folder).parts)
-        ),
-    )
 
 
 def _published(root: Path) -> Iterable[Path]:

@@ -19,10 +19,10 @@ from typing import Any, Literal
 from kv_adapters.backends import TRAITS, BackendName
 from kv_adapters.chat_template import arguments_of, dated
 from kv_adapters.engine_settings import cpu_dtype, gpu
-from kv_adapters.evaluation.local_data import data_checksum, tasks_checksum, tasks_in
+from kv_adapters.evaluation.included import included
+from kv_adapters.evaluation.local_data import data_checksum
 from kv_adapters.evaluation.models import Models
 from kv_adapters.evaluation.task_names import config_checksum, fixed_shots, is_own, single_protocol
-from kv_tasks.errors import UsageError
 from kv_tasks.files import sha256_file
 from kv_tasks.model_arguments import TooLong
 
@@ -164,7 +164,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     if request.num_fewshot and (own := next(filter(is_own, names), None)):
         raise fixed_shots(request.num_fewshot, own)
     data = {own: data_checksum(own=own) for own in {is_own(name) for name in names}}
-    included = _included(request, names)
+    mine = included(request.include_path, names)
     url = request.url
     if request.backend == "openai":
         url = url or os.environ.get("OPENAI_BASE_URL")
@@ -195,30 +195,11 @@ def plan(request: Request, models: Models) -> list[Unit]:
             num_fewshot=request.num_fewshot,
             vllm_args=json.dumps(further, sort_keys=True) if further else None,
             date=today if _templated(request, task) else None,
-            include_sha256=included.get(task),
+            include_sha256=mine.get(task),
         )
         for adapter in [None, *models.adapters]
         for task in names
     ]
-
-
-def _included(request: Request, names: Sequence[str]) -> dict[str, str]:
-    """Return the checksum of a user's own tasks by the names asked for that are among them."""
-    folder = request.include_path
-    if folder is None:
-        return {}
-    there = tasks_in(folder)
-    if ours := sorted(name for name in there if config_checksum(name) is not None):
-        raise UsageError(
-            f"--include-path {folder}: {ours[0]} is a task of this project; give yours another name"
-        )
-    asked = [name for name in names if name in there]
-    if not asked:
-        raise UsageError(
-            f"--include-path {folder}: holds none of the tasks {', '.join(names)}; it has "
-            f"{', '.join(sorted(there))}"
-        )
-    return dict.fromkeys(asked, tasks_checksum(folder))
 
 
 def _templated(request: Request, task: str) -> bool:

@@ -34,14 +34,19 @@ def test_a_fault_of_the_short_prompt_alone_is_not_averaged_away() -> None:
     assert failed(replace(SERVED, adapter=off), reference) == ["adapter agrees"]
     assert failed(replace(SERVED, base=readings(-2.34, -2, -2), mixed_base=readings(-2.34, -2, -2),
                           next_base=BASE), reference) == ["base agrees"]  # fmt: skip
-    assert failed(replace(SERVED, mixed_base=readings(-1, -2, -2))) == ["base unmixed"]
-    assert failed(replace(SERVED, next_changed=readings(-1, -2, -2))) == ["change served"]
+    for level in (-1, -1.7):
+        short = readings(level, -2, -2)
+        assert failed(replace(SERVED, mixed_base=short)) == ["base unmixed"]
+        assert failed(replace(SERVED, next_changed=short)) == ["change served"]
 
 
 def test_an_adapter_may_be_silent_on_some_prompts_and_not_on_all() -> None:
     quiet = readings(-2, -2, -1)
     assert failed(replace(SERVED, adapter=quiet), Reference(BASE, quiet)) == []
     assert failed(replace(SERVED, adapter=BASE), Reference(BASE, BASE)) == ["adapter differs"]
+    nearly = readings(-1.995, -2, -2)
+    served = replace(SERVED, adapter=nearly, next_adapter=nearly)
+    assert failed(served, Reference(BASE, nearly)) == ["adapter differs"]
 
 
 def test_rounding_that_the_base_shows_is_allowed_to_the_adapter_twice() -> None:

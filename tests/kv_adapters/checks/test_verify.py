@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from kv_adapters import engine_settings
 from kv_adapters.checks import verify as verifying
-from kv_adapters.checks.check import Check
+from kv_adapters.checks.check import Check, Status
 from kv_adapters.checks.files import file_checks, refuse_broken
+from kv_adapters.checks.table import as_json
 from kv_adapters.checks.verify import verify
 from kv_adapters.cli import app
 from kv_tasks.errors import AdapterError, UsageError
@@ -107,6 +108,16 @@ def test_a_wrong_prefix_is_caught(own_adapter: Path, tiny_base: Path) -> None:
     assert "16 of 16 not" in failed(own_adapter, tiny_base)["targets"]
 
 
+def test_a_missing_prefix_is_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: {k.removeprefix("base_model.model."): v for k, v in w.items()})
+    assert failed(own_adapter, tiny_base)["targets"].startswith("16 of 16 not")
+
+
+def test_matrices_that_lie_on_their_side_are_caught(own_adapter: Path, tiny_base: Path) -> None:
+    rewrite(own_adapter, lambda w: {k: v.T.contiguous() for k, v in w.items()})
+    assert failed(own_adapter, tiny_base)["targets"].startswith("16 of 16 not")
+
+
 def test_a_tensor_of_another_shape_is_caught(own_adapter: Path, tiny_base: Path) -> None:
     rewrite(own_adapter, lambda w: {k: torch.ones(8, 8) for k in w})
     assert "targets" in failed(own_adapter, tiny_base)
@@ -133,6 +144,15 @@ def test_an_adapter_is_verified_from_within_its_folder(
     verify(Path(), str(tiny_base))
     # An engine is given a copy under the adapter's name, and knows it by that.
     assert [adapter.name for adapter in asked] == [own_adapter.name]
+
+
+def test_no_engine_is_asked_of_a_broken_adapter(
+    own_adapter: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "ask_live", lambda *_: pytest.fail("an engine was asked"))
+    (own_adapter / "x.pt").touch()
+    last = verify(own_adapter, str(tiny_base))[-1]
+    assert (last.name, last.status) == ("live", "not checked")
 
 
 def test_changed_weights_are_caught_by_their_checksum(own_adapter: Path, tiny_base: Path) -> None:
@@ -239,6 +259,15 @@ def test_the_command_prints_the_table_and_exits_with_1_on_a_failure(
     assert CliRunner().invoke(app, arguments).exit_code == 0
     (own_adapter / "x.pt").touch()
     assert CliRunner().invoke(app, arguments).exit_code == 1
+
+
+def test_the_numbers_say_whether_every_check_passed() -> None:
+    def passed(*statuses: Status) -> bool:
+        checks = [Check("a", status, "", "") for status in statuses]
+        return bool(json.loads(as_json(checks, Path("adapter")))["passed"])
+
+    assert passed("ok", "not checked")
+    assert not passed("ok", "failed")
 
 
 def test_a_share_of_a_gpu_without_an_engine_is_refused(own_adapter: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
-from kv_adapters.comparison.compare import compare
+from kv_adapters.comparison.compare import Comparison, compare, judged
 from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.statistics import Difference
 from kv_tasks.errors import RunError
 
 Write = Callable[..., Path]
@@ -83,6 +84,27 @@ def test_holms_correction_counts_top_rows_and_members_each_as_a_family(write_run
     for name in ("mdqa", "mdqa_10"):
         assert rows[name].p_adjusted == pytest.approx(2 * rows[name].difference.p_value)
     assert (rows["kv"].p_adjusted, rows["mdqa_01"].p_adjusted) == (1.0, 1.0)
+
+
+def of_p_value(p_value: float) -> Comparison:
+    """Return a gain, not judged yet, that is as likely by chance."""
+    difference = Difference(
+        documents=100, questions=100, base=0.4, other=0.5, difference=0.1,
+        low=0.01, high=0.2, p_value=p_value, spread=0.5, method="",
+    )  # fmt: skip
+    return Comparison(
+        name="x", member_of=None, adapter="a", metric="m", kind="superiority", margin=None,
+        decides=False, difference=difference, p_adjusted=None, outcome="inconclusive", note="",
+        needed=None, unread="", form="", pairs=(), lost=(),
+    )  # fmt: skip
+
+
+def test_holms_correction_goes_down_step_by_step_and_turns_no_order() -> None:
+    def adjusted(*p_values: float) -> list[float | None]:
+        return [row.p_adjusted for row in judged([of_p_value(p_value) for p_value in p_values])]
+
+    assert adjusted(0.01, 0.03) == pytest.approx([0.02, 0.03])
+    assert adjusted(0.02, 0.03, 0.04) == pytest.approx([0.06, 0.06, 0.06])
 
 
 def test_a_small_p_value_that_the_family_swallows_is_inconclusive_and_says_so(

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from kv_adapters.comparison.compare import compare
-from kv_adapters.comparison.gate import Gate, load_gate
+from kv_adapters.comparison.gate import Gate, load_gate, non_inferiority, superiority
 from kv_adapters.comparison.runs import load_run
+from kv_adapters.comparison.statistics import Difference
 from kv_adapters.comparison.verdict import exit_code, judge
 from kv_tasks.errors import UsageError
 
@@ -76,6 +79,23 @@ def test_a_base_near_chance_is_no_evidence(write_run: Write) -> None:
     assert row.note == "the base's 0.255 is within two standard errors of chance (0.250)"
 
 
+def test_a_base_near_zero_is_no_evidence_however_often_each_question_was_answered() -> None:
+    found = Difference(
+        documents=3000, questions=100, base=0.03, other=0.03, difference=0.0,
+        low=-0.005, high=0.005, p_value=1.0, spread=0.1, method="",
+    )  # fmt: skip
+    pairs: list[Any] = [SimpleNamespace(base=SimpleNamespace(chance=0.0))]
+    assert non_inferiority(found, 0.01, pairs)[0] == "no evidence"
+
+
+def test_a_small_p_value_whose_interval_holds_zero_is_inconclusive_and_says_so() -> None:
+    found = Difference(
+        documents=100, questions=100, base=0.4, other=0.5, difference=0.1,
+        low=-0.01, high=0.2, p_value=0.01, spread=0.5, method="",
+    )  # fmt: skip
+    assert superiority(found, 0.01) == ("inconclusive", "p = 0.010, and the interval holds zero")
+
+
 def test_the_worst_row_decides_over_all_adapters(write_run: Write) -> None:
     good, few = [1.0, 0.0] * MANY, [1.0, 0.0] * 30
     base = load_run(write_run("base", {}, {"nq_open": good, "gsm8k": few}))
@@ -92,6 +112,11 @@ def test_members_of_a_gated_group_are_gated_like_it() -> None:
     assert gate.margin_of("hellaswag") is None
 
 
+def test_a_name_falls_under_an_entry_up_to_an_underscore_and_under_no_other_beginning() -> None:
+    gate = Gate(tasks={"arc": None})
+    assert (gate.gated_by("arc_easy"), gate.gated_by("arcade")) == ("arc", None)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -106,7 +131,9 @@ def test_members_of_a_gated_group_are_gated_like_it() -> None:
         ("tasks: {gsm8k: .inf}", "tasks.gsm8k: .*finite number.*found inf"),
         ("margin: .nan", "margin: .*finite number.*found nan"),
         ("tasks: [", "not YAML"),
-        ("improve: mdqa_pos", "improve: .*tuple.*found 'mdqa_pos'"),
+        ("improve: mdqa_pos", "improve: expected a list, .*found 'mdqa_pos'"),
+        ("improve: [a]\ntasks: {b: }\nimprove: []", "not YAML .*key 'improve' is there twice"),
+        ("tasks: {mmlu: 0.1, mmlu: 0.2}", "key 'mmlu' is there twice"),
         ("improve: [mmlu_law]", "improve: mmlu_law falls under mmlu of tasks"),
     ],
 )
@@ -191,6 +218,16 @@ def test_a_gated_group_within_another_is_pooled_and_gated(write_run: Write) -> N
     top = [row.name for row in found.rows if row.member_of is None]
     assert top == ["mmlu", "nq_open"]
     assert found.gate == "passed"
+
+
+def test_the_tasks_of_a_gated_group_are_judged_as_it_is(write_run: Write) -> None:
+    tasks = {"one": [1.0, 0.0] * 200, "two": [1.0, 0.0] * 200}
+    base, same = (
+        load_run(grouped(write_run(name, {}, tasks), suite=["one", "two"]))
+        for name in ("base", "same")
+    )
+    rows, _ = compare(base, same, Gate(tasks={"suite": 0.05}))
+    assert [(row.kind, row.margin) for row in rows] == [("non-inferiority", 0.05)] * 3
 
 
 def test_a_gated_task_that_one_run_lacks_is_no_evidence(write_run: Write) -> None:

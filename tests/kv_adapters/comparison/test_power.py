@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kv_adapters.comparison.power import questions_needed
-from kv_adapters.comparison.statistics import interval, paired_difference
+from kv_adapters.comparison.statistics import Difference, interval, paired_difference
 
 MARGIN = 0.01
 HALF = 0.025
@@ -56,3 +56,14 @@ def test_no_number_of_questions_shows_that_nothing_changed() -> None:
     found = paired_difference(same, same, [str(n) for n in range(40)])
     assert questions_needed(found, None) is None
     assert questions_needed(found, 0.01) is not None
+
+
+def test_a_row_of_a_large_family_needs_more_questions() -> None:
+    found = Difference(
+        documents=100, questions=100, base=0.4, other=0.45, difference=0.05,
+        low=-0.05, high=0.15, p_value=0.3, spread=0.5, method="",
+    )  # fmt: skip
+    alone, of_nine = questions_needed(found, None), questions_needed(found, None, family=9)
+    assert alone is not None
+    assert of_nine is not None
+    assert of_nine > 1.5 * alone

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
 from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import Run, load_run, load_runs
-from kv_adapters.comparison.seeds import families_of_seeds, over_seeds, seeds_alone
+from kv_adapters.comparison.seeds import (
+    by_question,
+    families_of_seeds,
+    over_both,
+    over_seeds,
+    seeds_alone,
+)
+from kv_adapters.comparison.statistics import Difference
 from kv_adapters.comparison.tables import remarks
 from kv_adapters.comparison.verdict import judge
 from kv_tasks.errors import RunError
@@ -60,6 +68,28 @@ def test_seeds_that_disagree_prove_less_than_seeds_that_agree() -> None:
     apart = over_seeds(0.2 + question + np.array([[-0.2], [0.0], [0.2]]))
     assert alike[0] > 0 > apart[0]
     assert alike[2] < 0.001 < 0.05 < apart[2]
+
+
+def test_three_seeds_that_differ_have_two_degrees_of_freedom() -> None:
+    low, high, _ = over_seeds(np.array([[0.1] * 50, [0.2] * 50, [0.3] * 50]))
+    reach = stats.t.ppf(0.975, 2) * 0.1 / 3**0.5
+    assert (low, high) == pytest.approx((0.2 - reach, 0.2 + reach))
+
+
+def test_a_question_counts_by_its_documents_in_the_mean_over_questions() -> None:
+    change = [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    found = by_question(["a", "a", "a", "a", "b", "b"], [change])
+    assert found.mean() == pytest.approx(np.mean(change))
+
+
+def test_seeds_that_disagree_widen_what_their_documents_alone_say() -> None:
+    alone = Difference(
+        documents=100, questions=100, base=0.5, other=0.5, difference=0.0,
+        low=-0.01, high=0.01, p_value=1.0, spread=0.1, method="",
+    )  # fmt: skip
+    found = over_both(alone, np.array([[-0.2] * 50, [0.0] * 50, [0.2] * 50]))
+    assert found.low < -0.2
+    assert found.high > 0.2
 
 
 def test_a_recipe_gets_a_verdict_of_its_own_behind_those_of_its_seeds(write_run: Write) -> None:
@@ -116,6 +146,17 @@ def test_a_gated_task_that_could_not_be_pooled_is_missing_from_the_recipes_verdi
     assert [verdict.gate for verdict in found] == ["passed", "passed", "no evidence"]
     assert "general ability was not compared in whole: gsm8k" in found[-1].sentence
     assert found[-1].warnings == ("gsm8k: not pooled, not all seeds answered the same documents",)
+
+
+def test_a_gated_task_that_no_seed_has_is_missing_from_the_recipes_verdict(
+    write_run: Write,
+) -> None:
+    good = [1.0, 0.0] * 200
+    base = load_run(write_run("base", {}, {"nq_open": good, "gsm8k": good}))
+    seeds = [load_run(write_run(f"a-seed{n}", {}, {"nq_open": good})) for n in (0, 1)]
+    pooled = judge(base, seeds, Gate(margin=0.05))[-1]
+    assert pooled.gate == "no evidence"
+    assert "general ability was not compared in whole: gsm8k" in pooled.sentence
 
 
 def runs_of_gains(write: Write, gains: tuple[int, ...], count: int) -> list[Path]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from kv_adapters.comparison.intervals import newcombe, paired, tango, wilson
+from kv_adapters.comparison.intervals import effective_documents, newcombe, paired, tango, wilson
 from kv_adapters.comparison.statistics import interval, paired_difference
 
 REPLICATIONS = 1000
@@ -212,3 +212,14 @@ def test_documents_repeated_within_their_question_prove_nothing_new() -> None:
     once = interval(base, other, groups)
     often = interval(np.repeat(base, 5), np.repeat(other, 5), np.repeat(groups, 5))
     assert often[1] - often[0] >= once[1] - once[0]
+
+
+def test_few_questions_are_worth_less_than_their_documents() -> None:
+    change = np.array([1.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    found = effective_documents(change, np.repeat(np.arange(5), 2))
+    # 2.776 is t of four degrees of freedom.
+    assert found <= 10 * (1.96 / 2.776) ** 2 + 0.01
+
+
+def test_documents_that_cancel_within_their_questions_are_worth_no_more_than_they_are() -> None:
+    assert effective_documents(np.array([1.0, -1.0] * 10), np.repeat(np.arange(10), 2)) <= 20

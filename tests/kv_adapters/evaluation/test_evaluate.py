@@ -248,6 +248,23 @@ def test_a_task_of_ones_own_is_evaluated_and_judged(
         evaluate(asked)
     with pytest.raises(UsageError, match=r"--include-path .*absent: no folder with YAML files"):
         evaluate(replace(asked, include_path=tmp_path / "absent"))
+    (mine / "ours.yaml").write_text("task: [")
+    with pytest.raises(UsageError, match=r"ours\.yaml: cannot be read: while parsing"):
+        evaluate(asked)
+
+
+def test_a_group_of_ones_own_cannot_hold_a_task_that_is_asked_by_another_protocol(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "inner.yaml").write_text(f"group: inner\ntask: [{{task: hellaswag}}, {TASK}]\n")
+    (tmp_path / "outer.yaml").write_text("group: outer\ntask: [gsm8k, inner]\n")
+    (tmp_path / "other.yaml").write_text("group: other\ntask: [gsm8k]\n")
+    asked = request_(tiny_base, tmp_path / "out", tasks=["outer"], include_path=tmp_path)
+    with pytest.raises(UsageError, match=f"--tasks outer: this group .* holds {TASK}, a task of"):
+        evaluate(asked)
+    models = Models(tiny_base, "b", "t", {})
+    (unit,) = plan(replace(asked, tasks=["other"]), models)
+    assert unit.include_sha256
 
 
 def test_a_number_of_examples_is_asked_for_and_is_never_ignored(

@@ -1,14 +1,15 @@
 """A unit's data, general ability under the harness's own names included, and its files."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from lm_eval.tasks import TaskManager
 
 from kv_adapters.evaluation.plan import Unit
-from kv_adapters.evaluation.units import _publish, _with_local_data
+from kv_adapters.evaluation.units import _publish, _use_chat_template, _with_local_data
 from kv_tasks.errors import RunError
 
 HUB = ("hub", "Rowan", "hellaswag")
@@ -46,3 +47,38 @@ def test_samples_of_a_task_whose_name_begins_anothers_are_not_taken_for_its_own(
     (scratch / "model" / "samples_kv_simple_2026.jsonl").unlink()
     with pytest.raises(RunError, match="base · kv_simple: 0 of 2 samples written"):
         _publish(scratch, rows, target, unit)
+
+
+def test_a_samples_file_that_lacks_rows_is_named_and_nothing_is_published(tmp_path: Path) -> None:
+    (tmp_path / "results_2026.json").write_text("{}")
+    (tmp_path / "samples_kv_2026.jsonl").write_text("{}\n")
+    unit = cast(Unit, SimpleNamespace(label="base"))
+    with pytest.raises(RunError, match="base · kv: 1 of 2 samples written"):
+        _publish(tmp_path, {"kv": 2}, tmp_path / "out", unit)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def loaded_by(module: str) -> Any:
+    """Return a task whose documents a function of ``module`` loads."""
+    load = SimpleNamespace(__module__=module)
+    return SimpleNamespace(config=SimpleNamespace(custom_dataset=load))
+
+
+def test_the_chat_template_is_used_unasked_where_all_tasks_are_of_this_project() -> None:
+    def used(*modules: str) -> bool:
+        return _use_chat_template(unit, map(loaded_by, modules), backend)
+
+    unit = cast(Unit, SimpleNamespace(chat_template="auto"))
+    backend: Any = SimpleNamespace(lm=SimpleNamespace(tokenizer=SimpleNamespace(chat_template="x")))
+    assert used("kv_tasks.kv_simple")
+    assert not used("kv_tasks.kv_simple", "lm_eval.x")
+    assert not used("lm_eval.x")
+
+
+def test_every_input_counts_in_a_units_digest_but_the_path_of_its_adapter() -> None:
+    values: dict[str, Any] = {field.name: "x" for field in fields(Unit)}
+    unit = Unit(**values)
+    for name in values.keys() - {"adapter"}:
+        changed: dict[str, Any] = {name: "y"}
+        assert replace(unit, **changed).digest != unit.digest, name
+    assert replace(unit, adapter=Path("elsewhere")).digest == unit.digest

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from kv_adapters import engine_settings
-from kv_adapters.engine_settings import cpu_dtype
+from kv_adapters.engine_settings import cpu_dtype, lora_arguments
 from kv_adapters.serving.examples import curl_line, lm_eval_line
 from kv_adapters.serving.guard import KeyGuard
 from kv_adapters.serving.plan import (
@@ -80,6 +80,10 @@ def test_the_engine_has_room_for_the_largest_adapter_and_one_slot_more(tmp_path:
     assert [(module["name"], module["path"]) for module in modules] == [
         (name, str(folder)) for name, folder in folders.items()
     ]
+
+
+def test_a_rank_that_vllm_knows_gets_no_more_room_than_it_takes(tmp_path: Path) -> None:
+    assert lora_arguments([adapter(tmp_path / "a", 16, "q_proj")])["max_lora_rank"] == 16
 
 
 def test_a_base_alone_is_served_without_lora(tmp_path: Path) -> None:
@@ -212,6 +216,7 @@ def test_every_path_but_health_asks_for_the_key(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("VLLM_API_KEY", KEY)
     for path in ("/v1/models", "/invocations", "/metrics", "/adapters", "/health/../tokenize"):
         assert asked(path, "POST") == asked(path, key="wrong") == 401
+        assert asked(path, key=f"{KEY}-and-more") == 401
         assert asked(path, "POST", KEY) == "in"
     assert asked("/health") == asked("/v1/models", "OPTIONS") == "in"
     assert asked("/v1/realtime", kind="websocket") == "websocket.close"
