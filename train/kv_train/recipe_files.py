@@ -21,7 +21,8 @@ from kv_tasks.strict_yaml import load_once
 from kv_train.recipe import MAX_SEED, Data, Recipe
 
 _LISTS = {
-    "targets": "[q_proj, v_proj]", "report_to": "[tensorboard]", "mix": "--set 'mix=[{file: FILE}]'",
+    "targets": "[q_proj, v_proj]", "report_to": "[tensorboard]",
+    "mix": "--set 'mix=[{file: FILE}]'",
 }  # fmt: skip
 
 

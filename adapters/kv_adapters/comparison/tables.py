@@ -1,7 +1,7 @@
 """The comparison as a table on the screen, as Markdown, and as JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -17,7 +17,9 @@ HEADINGS = (
     "task", "outcome", "change", "95 % interval", "p", "base", "adapter", "docs", "metric",
 )  # fmt: skip
 NUMBERS = frozenset(HEADINGS[2:8])
-WIDE = 110
+# What a narrow terminal does without, in this order, rather than cut numbers.
+SPARED = ("metric", "docs", "p", "base", "adapter")
+_NAME = 24  # characters of a task's name, the rest of which goes onto further lines
 # A group of more members than this, such as MMLU, stands for them where people read.
 MEMBERS = 12
 _COLOURS = {
@@ -111,23 +113,40 @@ def _plan(row: Comparison, needed: int) -> str:
 
 
 def screen(verdict: Verdict, *, width: int) -> Table:
-    """Return the table for a terminal of ``width`` columns; a narrow one goes without metrics."""
+    """Return the table for a terminal of ``width`` columns; a narrow one goes without some."""
+    rows = [dict(zip(HEADINGS, cells(row), strict=True)) for row in readable(verdict.rows)]
     table = Table(
         title=escape(f"{verdict.adapter} against its base"),
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    shown = [heading for heading in HEADINGS if heading != "metric" or width >= WIDE]
+    shown = _fitting(rows, width)
     for heading in shown:
         name = heading in ("task", "metric")
         side: Literal["left", "right"] = "right" if heading in NUMBERS else "left"
         table.add_column(heading, justify=side, no_wrap=not name, overflow="fold")
-    for row in readable(verdict.rows):
-        texts = dict(zip(HEADINGS, map(escape, cells(row)), strict=True))
-        texts["outcome"] = f"[{_COLOURS.get(row.outcome, 'yellow')}]{row.outcome}[/]"
-        table.add_row(*(texts[heading] for heading in shown))
+    for texts in rows:
+        colour = _COLOURS.get(texts["outcome"], "yellow")
+        said = {name: escape(text) for name, text in texts.items()}
+        said["outcome"] = f"[{colour}]{said['outcome']}[/]"
+        table.add_row(*(said[heading] for heading in shown))
     return table
+
+
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Return the headings of the columns that fit side by side, numbers whole."""
+
+    def needed(heading: str) -> int:
+        widest = max(len(text[heading]) for text in (*rows, {heading: heading}))
+        # A column is followed by two blanks, and names may go on beneath.
+        return 2 + (min(widest, _NAME) if heading == "task" else widest)
+
+    shown = list(HEADINGS)
+    for spared in SPARED:
+        if sum(map(needed, shown)) > width:
+            shown.remove(spared)
+    return shown
 
 
 def markdown(verdict: Verdict, notes: Sequence[str] | None = None) -> str:

@@ -1,18 +1,21 @@
 """Which rows carry the verdict, and how the command fails or prints around it."""
 
+import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from kv_adapters.cli import app
 from kv_adapters.comparison.compare import compare
 from kv_adapters.comparison.gate import Gate
 from kv_adapters.comparison.runs import load_run
-from kv_adapters.comparison.tables import HEADINGS, cells, markdown, readable, remarks
+from kv_adapters.comparison.tables import HEADINGS, cells, markdown, readable, remarks, screen
 from kv_adapters.comparison.verdict import judge
 from kv_tasks.errors import MissingPackageError
 
@@ -136,3 +139,19 @@ def test_a_task_of_a_large_group_that_decides_is_listed(mmlu: tuple[Path, Path])
     (verdict,) = judge(base, [same], Gate(tasks={"mmlu": None, "mmlu_7": None}))
     assert [row.name for row in readable(verdict.rows)] == ["mmlu", "mmlu_7"]
     assert "mmlu: its 12 other tasks are not listed; --json does" in markdown(verdict)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 120])
+def test_a_narrow_screen_goes_without_columns_and_cuts_no_number(
+    width: int, write_run: Write
+) -> None:
+    base = load_run(write_run("base", {1: [1.0, 0.0] * 50, 2: [0.0] * 100}))
+    other = load_run(write_run("other", {1: [1.0] * 100, 2: [1.0] * 100}))
+    (verdict,) = judge(base, [other])
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(screen(verdict, width=width))
+    shown = console.export_text()
+    for row in verdict.rows:
+        _, outcome, change, interval, *_ = cells(row)
+        assert re.search(rf"{outcome} +{re.escape(change)} +{re.escape(interval)}", shown)
+    assert ("docs" in shown) == (width >= 80)
