@@ -37,6 +37,7 @@ GROUPS = {
     "SmolLM2-135M-Instruct, five documents": (
         "smollm2-135m-gpu",
         "smollm2-135m-scaled",
+        "smollm2-135m-targets",
         "smollm2-135m",
         "smollm2-135m-middle",
         "smollm2-135m-demo",
