@@ -20,6 +20,8 @@ from kv_train.tokens import encode
 
 # A line break to str.splitlines, none to JSON.
 PROMPTS = ["three", "a longer\u2028prompt", "two", "never ends"]
+# As identity() gives them.
+THESE, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 class Answers:
@@ -46,7 +48,7 @@ def test_rows_are_chats_of_the_answers_that_end_in_the_order_of_the_prompts(
 ) -> None:
     out = tmp_path / "own.jsonl"
     answers = Answers()
-    assert write_own_answers(out, PROMPTS, answers, "mark", batch_size=3) == 3
+    assert write_own_answers(out, PROMPTS, answers, THESE, batch_size=3) == 3
     assert answers.asked == sorted(PROMPTS, key=len), "of like length together"
     assert written(out) == [(p, p.upper()) for p in PROMPTS if p != "never ends"]
     assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"]
@@ -55,15 +57,15 @@ def test_rows_are_chats_of_the_answers_that_end_in_the_order_of_the_prompts(
 def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
     out = tmp_path / "own.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
+        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), THESE, batch_size=1)
     assert not out.exists()
     for _ in range(2):
-        with (tmp_path / ".own.jsonl.mark.partial").open("a") as file:
+        with (tmp_path / f".own.jsonl.{THESE}.partial").open("a") as file:
             file.write('["3", "ans')
         with pytest.raises(KeyboardInterrupt):
-            write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
+            write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), THESE, batch_size=1)
     again = Answers()
-    write_own_answers(out, PROMPTS, again, "mark", batch_size=1)
+    write_own_answers(out, PROMPTS, again, THESE, batch_size=1)
     assert again.asked == ["never ends", "a longer\u2028prompt"]
     assert written(out)[1] == ("a longer\u2028prompt", "A LONGER\u2028PROMPT")
     assert len(written(out)) == 3
@@ -72,9 +74,9 @@ def test_a_killed_command_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None
 def test_answers_of_another_model_are_not_gone_on_with(tmp_path: Path) -> None:
     out = tmp_path / "own.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), "mark", batch_size=1)
+        write_own_answers(out, PROMPTS, Answers(falls_at="never ends"), THESE, batch_size=1)
     other = Answers()
-    assert write_own_answers(out, PROMPTS, other, "another mark", batch_size=1) == 3
+    assert write_own_answers(out, PROMPTS, other, OTHER, batch_size=1) == 3
     assert len(other.asked) == len(PROMPTS)
     assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"], "nothing is left"
 
@@ -85,12 +87,12 @@ def test_two_processes_never_write_one_file(tmp_path: Path) -> None:
         FileLock(tmp_path / ".own.jsonl.lock"),
         pytest.raises(RunError, match=r"own\.jsonl: another process is making it"),
     ):
-        write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
-    assert write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3) == 3
+        write_own_answers(out, PROMPTS, Answers(), THESE, batch_size=3)
+    assert write_own_answers(out, PROMPTS, Answers(), THESE, batch_size=3) == 3
     # Which another did while this one loaded its model.
     with pytest.raises(RunError, match=r"own\.jsonl: was made meanwhile"):
-        write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3)
-    assert write_own_answers(out, PROMPTS, Answers(), "mark", batch_size=3, overwrite=True) == 3
+        write_own_answers(out, PROMPTS, Answers(), THESE, batch_size=3)
+    assert write_own_answers(out, PROMPTS, Answers(), THESE, batch_size=3, overwrite=True) == 3
     assert [file.name for file in tmp_path.iterdir()] == ["own.jsonl"]
 
 
@@ -124,7 +126,7 @@ def test_an_answer_ends_where_training_will_end_it(demo_model: Path, tmp_path: P
 
 def test_no_answer_that_ends_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of 1 answers ended by itself"):
-        write_own_answers(tmp_path / "o", ["never ends"], Answers(), "mark", batch_size=1)
+        write_own_answers(tmp_path / "o", ["never ends"], Answers(), THESE, batch_size=1)
     assert not list(tmp_path.iterdir()), "the next attempt, with more tokens, is another one"
 
 

@@ -44,7 +44,9 @@ def test_a_gpu_that_torch_cannot_use_is_said(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(precision, "_DEVICE", Path("/dev/null"))
     precision.warn_of_idle_gpu()
-    assert "cannot use this machine's GPU" in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    precision.warn_of_idle_gpu()
+    assert capsys.readouterr().err.count("cannot use this machine's GPU") == 2
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     precision.warn_of_idle_gpu()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

@@ -13,7 +13,8 @@ from kv_tasks import training_mdqa
 from kv_tasks.errors import DataError, RecipeError
 from kv_tasks.files import write_jsonl
 from kv_tasks.mdqa_prompt import question_of
-from kv_train.examples import generate, held_out, row_names
+from kv_tasks.strict_yaml import load_once
+from kv_train.examples import generate, held_out, read_rows, row_names
 from kv_train.recipe import Data, Evaluation, Lora, OpenAI, Recipe, Section, Training
 from kv_train.recipe_files import dump_recipe, for_seeds, load_recipe, recipes_folder
 
@@ -251,6 +252,7 @@ def test_rows_are_called_by_their_section_or_their_file_and_line(tmp_path: Path)
         ("data={kind: simple, kind: mdqa}", "key 'kind' is there twice"),
         ("training.epochs=true", "training.epochs: expected another value than true or false"),
         ("evaluation.steps=false", "evaluation.steps: expected another value than true or false"),
+        ("data.file=~nobody-here/a", "data.file: no such user; write ./~nobody-here/a for a file"),
         ("report_to=wandb", r"report_to: expected a list, such as \[tensorboard\]"),
         ("mix=rows.jsonl", r"mix: expected a list, such as --set 'mix=\[{file: FILE}\]'"),
         ("lora.targets=[lm_head]", r"Input should be 'q_proj'.* \(found 'lm_head'\)$"),
@@ -301,3 +303,15 @@ def section_of(table: str, section: type[Section]) -> str:
     names = {Recipe: "| |", Data: "| `data`", Lora: "| `lora`", Training: "| `training`"}
     names |= {Evaluation: "| `evaluation`", OpenAI: "| `openai`"}
     return next(row for row in table.splitlines() if row.startswith(names[section]))
+
+
+def test_half_a_character_in_a_file_is_named_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"messages": []}\n{"messages": [], "said": "\\ud83d"}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl, line 2: '\\ud83d' is half a character"):
+        list(read_rows(file))
+
+
+def test_yaml_that_merges_is_no_key_there_twice(tmp_path: Path) -> None:
+    text = "shared: &a {seed: 1}\ninner: &b {<<: *a, x: 2}\nlast: {<<: *b, <<: *a, 1: a, '1': b}\n"
+    assert load_once(text)["last"] == {"seed": 1, "x": 2, 1: "a", "1": "b"}

@@ -247,12 +247,6 @@ def test_words_that_a_later_turn_repeats_are_looked_for_in_their_own(tiny_tokeni
         ({"messages": [{"role": "user"}, ROW["messages"][1]]}, "'role' and 'content', found {"),
         ({"depth": 40}, "depth 40; expected a number from 0 to 1"),
         ({"depth": "0.4"}, "depth '0.4'; expected a number"),
-        ({"kind": ["a"]}, "kind ['a']; expected the name of a kind"),
-        ({"kind": 1}, "kind 1; expected the name"),
-        (
-            {"messages": [{**ROW["messages"][0], "content": "\ud83d"}, ROW["messages"][1]]},
-            "'\\ud83d' is half a character",
-        ),
     ],
 )
 def test_what_a_row_says_beside_its_text_is_checked(

@@ -70,20 +70,29 @@ def disk_needed(trained: int) -> int:
 def last_complete(work: Path) -> str | None:
     """Return the newest whole checkpoint of a work folder, and delete the others.
 
-    Files whose sizes are not those of the mark, as a power cut leaves them, are not whole.
+    Files that are not as long as the mark says, as a power cut leaves them, are not whole.
     """
     whole: dict[int, Path] = {}
     for folder in work.glob("checkpoint-*"):
-        mark = folder / MARK
-        if mark.is_file() and mark.read_text(encoding="utf-8") == json.dumps(
-            _sizes(folder), sort_keys=True
-        ):
+        marked = (folder / MARK).is_file()
+        if marked and _as_marked(folder):
             whole[int(folder.name.removeprefix("checkpoint-"))] = folder
             continue
-        if mark.is_file():
+        if marked:
             console.warn(f"{folder}: damaged; going on from the one before it, if any")
         shutil.rmtree(folder)
     return str(whole[max(whole)]) if whole else None
+
+
+def _as_marked(folder: Path) -> bool:
+    """Say whether a checkpoint's files are there and as long as when it was saved."""
+    text = (folder / MARK).read_text(encoding="utf-8", errors="replace")
+    try:
+        sizes = json.loads(text or "{}")
+    except ValueError:
+        return False
+    found = _sizes(folder)
+    return all(found.get(name) == size for name, size in sizes.items())
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Training and held-out rows of a recipe: generated or read from a file, then encoded."""
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -185,8 +186,9 @@ def read_rows(path: Path, key: str = "messages") -> Iterator[dict[str, Any]]:
     empty = True
     try:
         with jsonlines.open(path) as reader:
-            for row in reader.iter(type=dict):
+            for number, row in enumerate(reader.iter(type=dict), start=1):
                 empty = False
+                _refuse_halves(row, f"{path}, line {number}")
                 yield row
     except FileNotFoundError as error:
         raise _missing(path) from error
@@ -196,6 +198,17 @@ def read_rows(path: Path, key: str = "messages") -> Iterator[dict[str, Any]]:
         raise DataError(f"{path}: not a text in UTF-8 ({error.reason}); save it as one") from error
     if empty:
         raise DataError(f"{path}: no rows; expected JSON lines with {key!r}")
+
+
+def _refuse_halves(row: Mapping[str, Any], name: str) -> None:
+    """Refuse what JSON can write and no text can hold, before it is written again."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise DataError(
+            f"{name}: {half!r} is half a character, which no text has; take it out"
+        ) from error
 
 
 def _missing(path: Path) -> DataError:

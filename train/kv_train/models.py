@@ -61,7 +61,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     if name in _PACKAGED:
         return _packaged_model(name)
     if (folder / "config.json").is_file():
-        return _one_format(folder.resolve())
+        return one_format(folder.resolve())
     if folder.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         found = "a folder without config.json" if folder.is_dir() else "no such folder"
         raise ModelError(
@@ -114,7 +114,10 @@ def base_checksum(folder: Path) -> str:
     Raises:
         ModelError: the folder holds no safetensors weights.
     """
-    weights = sorted(folder.glob("*.safetensors"))
+    # The same weights once more, where another program fetched them, make no other model.
+    weights = sorted(
+        file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated")
+    )
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
     files = (folder / "config.json", *weights)
@@ -147,15 +150,17 @@ def _from_hub(name: str, revision: str | None) -> Path:
             f"({reason_of(error, first_line=True)}); check the name and HF_TOKEN, or "
             "download it and give its folder"
         ) from error
-    return _one_format(Path(folder))
+    return one_format(Path(folder))
 
 
-def _one_format(folder: Path) -> Path:
+def one_format(folder: Path) -> Path:
     """Refuse a folder of which transformers and vLLM would read Mistral's own tokenizer.
 
     That one calls no chat template, neither in training nor in evaluation, without a word.
     """
-    if (folder / "tekken.json").is_file() and any(folder.glob("tokenizer*.json")):
+    if (folder / "tekken.json").is_file() and any(
+        (folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")
+    ):
         raise ModelError(
             f"{folder / 'tekken.json'}: would be read in place of the tokenizer beside it, and "
             "without the chat template; delete this file"

@@ -36,6 +36,8 @@ from kv_train.tokens import encode
 
 # Tokens, template and all, of two words.
 LONGEST = 65_536
+# Digits of an identity that a partial file is named by.
+MARK = 16
 
 
 class Answering(Protocol):
@@ -178,7 +180,7 @@ def write_own_answers(
 def _write(
     out: Path, prompts: Sequence[str], answering: Answering, mark: str, batch_size: int
 ) -> int:
-    journal = Journal(out.with_name(f".{out.name}.{mark[:16]}.partial"))
+    journal = Journal(out.with_name(f".{out.name}.{mark[:MARK]}.partial"))
     # Prompts of like length together: the shorter ones are padded to the longest.
     left = sorted(
         (number for number in range(len(prompts)) if str(number) not in journal),
@@ -191,7 +193,8 @@ def _write(
     if rows:
         write_jsonl(out, rows)
     # Those of other models, prompts or settings, too: what they were for is there.
-    for partial in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+    digests = "[0-9a-f]" * MARK
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.{digests}.partial"):
         partial.unlink()
     if not rows:
         raise DataError(

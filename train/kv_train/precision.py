@@ -30,7 +30,7 @@ def best_precision() -> str:
 
 def warn_of_idle_gpu() -> None:
     """Say that the CPU computes though there is a GPU, unless it was hidden on purpose."""
-    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     if _DEVICE.exists() and not torch.cuda.is_available() and not hidden:
         built = torch.version.cuda
         why = f"its driver is older than CUDA {built}" if built else "it is a build for CPUs"

@@ -37,7 +37,16 @@ _OF_GENERATORS = (
 )  # fmt: skip
 # What numpy takes.
 MAX_SEED = 2**32 - 1
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"no such user; write ./{path} for a file of that name") from error
+
+
+UserPath = Annotated[Path, AfterValidator(_at_home)]
 
 
 class Section(BaseModel):

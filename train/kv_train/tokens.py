@@ -137,7 +137,7 @@ def encode(
         )
     return Row(
         tuple(ids[:end]), tuple(spans), context_of(row, name), name,
-        _depth(row, name), _kind(row, name),
+        _depth(row, name), _kind(row),
     )  # fmt: skip
 
 
@@ -156,11 +156,10 @@ def _depth(row: Mapping[str, Any], name: str) -> float | None:
     return float(depth)
 
 
-def _kind(row: Mapping[str, Any], name: str) -> str | None:
+def _kind(row: Mapping[str, Any]) -> str | None:
+    """Return what a row's prompts are called; a column of that name may hold anything."""
     kind = row.get("kind")
-    if kind is None or (isinstance(kind, str) and kind):
-        return kind
-    raise DataError(f"{name}: kind {kind!r:.80}; expected the name of a kind of prompts, or none")
+    return None if kind is None else str(kind)
 
 
 def _rendered(
@@ -182,13 +181,6 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
             raise DataError(
                 f"{name}: expected messages with 'role' and 'content', found {message!r:.80}"
             )
-        try:
-            message["content"].encode()
-        except UnicodeEncodeError as error:
-            half = message["content"][error.start]
-            raise DataError(
-                f"{name}: {half!r} is half a character, which no text has; take it out"
-            ) from error
         if message["role"] not in ROLES:
             # A template would render it, as a turn that no served model ever sees.
             raise DataError(f"{name}: role {message['role']!r}; choose one of {', '.join(ROLES)}")

@@ -37,11 +37,12 @@ class HfBackend:
                 self._peft = PeftModel.from_pretrained(model, path, adapter_name=name)
             else:
                 self._peft.load_adapter(path, adapter_name=name)
-        self.lm = recorded(templated(HFLM, settings.chat_template_args))(
+        together = settings.batch_size or TOGETHER
+        self.lm = recorded(templated(HFLM, settings.chat_template_args), least=together)(
             pretrained=(self._peft or model).eval(),
             tokenizer=AutoTokenizer.from_pretrained(settings.base),
             max_length=settings.max_length,
-            batch_size=settings.batch_size or TOGETHER,
+            batch_size=together,
         )
 
     def select(self, adapter: Path | None) -> None:

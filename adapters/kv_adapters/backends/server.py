@@ -60,7 +60,8 @@ class ServerBackend:
         harness_class = templated(LocalCompletionsAPI, settings.chat_template_args)
         # A part is waited for to its last answer, so a few times as many keep the server busy.
         part = max(PART, 8 * concurrent)
-        self.lm = recorded(_as_in_an_engine(harness_class), part=part)(**self._arguments)
+        made = recorded(_as_in_an_engine(harness_class), part=part, least=2 * concurrent)
+        self.lm = made(**self._arguments)
         # Of the server, in tokens; it may be shorter than the model's.
         self.context = self._arguments["max_length"] - 1
         served = [self._check(adapter.name) for adapter in settings.adapters]

@@ -147,7 +147,9 @@ def _computed(results: Mapping[str, Any]) -> tuple[str, str, str]:
         for name in _QUANTIZING
         if (value := str(given.get(name))) not in ("None", "False", "auto")
     ]
-    quantized = " ".join(coarser) or ("unquantized weights" if given else "")
+    # Nobody tells what a server computes with.
+    said = given and "base_url" not in given
+    quantized = " ".join(coarser) or ("unquantized weights" if said else "")
     return str(backend), precision.replace("auto", ""), quantized
 
 

@@ -139,12 +139,12 @@ def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
     def needed(heading: str) -> int:
         widest = max(len(text[heading]) for text in (*rows, {heading: heading}))
-        # A column is followed by two blanks, and names may go on beneath.
-        return 2 + (min(widest, _NAME) if heading == "task" else widest)
+        # Between columns are three blanks, around them two, and names may go on beneath.
+        return 3 + (min(widest, _NAME) if heading == "task" else widest)
 
     shown = list(HEADINGS)
     for spared in SPARED:
-        if sum(map(needed, shown)) > width:
+        if sum(map(needed, shown)) - 1 > width:
             shown.remove(spared)
     return shown
 

@@ -27,7 +27,7 @@ _LETTERS = 16_000
 
 
 def recorded(
-    harness_class: type[Any], *, refuses: bool = True, part: int | None = None
+    harness_class: type[Any], *, refuses: bool = True, part: int | None = None, least: int = 1
 ) -> type[Any]:
     """Return a subclass of a harness LM that computes in parts and keeps its answers.
 
@@ -40,6 +40,7 @@ def recorded(
         refuses: whether prompts that would be cut are refused here; not where the model has no
             tokenizer, and a service refuses them itself.
         part: requests whose answers are written down together, :data:`PART` unless said.
+        least: of them, however long they are.
     """
 
     def method(name: str) -> Compute:
@@ -48,7 +49,7 @@ def recorded(
         def answer(self: Any, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
             if refuses:
                 self.fit = merged(self.fit, refuse_truncation(self, requests))
-            return _answer(self, name, requests, compute, part or PART)
+            return _answer(self, name, requests, compute, part or PART, least)
 
         return answer
 
@@ -56,7 +57,9 @@ def recorded(
     return type(harness_class.__name__, (harness_class,), {"journal": None, "fit": None, **methods})
 
 
-def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size: int) -> list[Any]:
+def _answer(
+    lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size: int, least: int
+) -> list[Any]:
     journal: Journal | None = lm.journal
     keys = list(_keys(kind, requests))
     found: dict[str, Any] = {}
@@ -66,7 +69,8 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size:
             console.note(f"{len(found)} of {len(keys)} answers kept from an interrupted run")
     missing = [place for place, key in enumerate(keys) if key not in found]
     missing.sort(key=lambda place: str(requests[place].args[0]))
-    parts = list(_parts(missing, lambda place: len(str(requests[place].args[0])), size))
+    letters = [len(str(request.args[0])) for request in requests]
+    parts = list(_parts(missing, letters, size, least))
     named = f"parts of up to {size} answers"
     for part in console.progress(parts, total=len(parts), named=named):
         answers = compute(lm, [requests[place] for place in part], disable_tqdm=True)
@@ -77,13 +81,16 @@ def _answer(lm: Any, kind: str, requests: Sequence[Any], compute: Compute, size:
     return [found[key] for key in keys]
 
 
-def _parts(places: Sequence[int], letters: Callable[[int], int], size: int) -> Iterator[list[int]]:
+def _parts(
+    places: Sequence[int], letters: Sequence[int], size: int, least: int
+) -> Iterator[list[int]]:
     """Yield places in turn, in parts of up to ``size``, fewer where their prompts are long."""
     part: list[int] = []
     total = 0
     for place in places:
-        long = letters(place)
-        if part and (len(part) == size or total + long > size * _LETTERS):
+        long = letters[place]
+        full = len(part) >= least and total + long > size * _LETTERS
+        if part and (full or len(part) == size):
             yield part
             part, total = [], 0
         part.append(place)

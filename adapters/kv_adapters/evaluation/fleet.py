@@ -98,6 +98,8 @@ def _hand_out(
         if not busy:
             console.note("no worker is left; waiting for the cluster to have room for one")
         ready, _ = ray.wait([*busy, *starting], num_returns=1, timeout=PATIENCE)
+        if not ready and not busy:
+            continue
         if not ready:
             answers = sum(_answers(unit.journal(out)) for _, _, unit in busy.values())
             console.note(f"{len(busy)} units are running; {answers} of their answers are written")
@@ -130,7 +132,8 @@ def _answers(journal: Path) -> int:
     try:
         with journal.open("rb") as lines:
             return sum(1 for _ in lines)
-    except FileNotFoundError:
+    except OSError:
+        # Not yet, or no longer; a network's file system has more names for that.
         return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kv_adapters.evaluation.task_names import config_checksum
+from kv_tasks import console
 from kv_tasks.errors import UsageError, reason_of
 from kv_tasks.files import sha256_files
 
@@ -17,13 +18,14 @@ def included(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
         names: of tasks and groups.
 
     Raises:
-        UsageError: a file cannot be read, the folder holds none of the names or one of this
-            project's, or a group in it has a task of this project as a member: a group is asked
-            in one pass, by the protocol of the harness's own tasks.
+        UsageError: the folder holds none of the names, or one of this project's, or a group in
+            it has a task of this project as a member: a group is asked in one pass, by the
+            protocol of the harness's own tasks.
     """
     if folder is None:
         return {}
-    there, members = _tasks_in(folder), _members_in(folder)
+    there = _tasks_in(folder)
+    members = _members_in(folder)
     if ours := sorted(name for name in there if config_checksum(name) is not None):
         raise UsageError(
             f"--include-path {folder}: {ours[0]} is a task of this project; give yours another name"
@@ -32,10 +34,10 @@ def included(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
     if not asked:
         raise UsageError(
             f"--include-path {folder}: holds none of the tasks {', '.join(names)}; it has "
-            f"{', '.join(sorted(there))}"
+            f"{', '.join(sorted(there)) or 'none at all'}"
         )
     for group in asked:
-        for member in _leaves(members.get(group, ()), members):
+        for member in sorted(_within(group, members)):
             if config_checksum(member) is not None:
                 raise UsageError(
                     f"--tasks {group}: this group of --include-path {folder} holds {member}, a "
@@ -50,7 +52,7 @@ def _tasks_in(folder: Path) -> frozenset[str]:
     from lm_eval.tasks import TaskManager
 
     found = folder.is_dir() and TaskManager(include_path=str(folder), include_defaults=False)
-    if not found or not (found.all_tasks or _yaml(folder)):
+    if not found or not (found.all_tasks or any(_yaml(folder))):
         raise UsageError(
             f"--include-path {folder}: no folder with YAML files of tasks; name the one of yours"
         )
@@ -58,34 +60,48 @@ def _tasks_in(folder: Path) -> frozenset[str]:
 
 
 def _members_in(folder: Path) -> dict[str, Sequence[Any]]:
-    """Return the members of each group; the harness passes over a file that it cannot read."""
+    """Return the members of each group; say which files the harness passes over without a word."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     members: dict[str, Sequence[Any]] = {}
     for file in _yaml(folder):
         try:
             config = load_yaml(file, resolve_func=False)
-        except Exception as error:
-            raise UsageError(
-                f"--include-path {folder}: {file}: cannot be read: {reason_of(error)}"
-            ) from error
-        if isinstance(config, dict) and isinstance(config.get("group"), str):
-            members[config["group"]] = _listed(config.get("task"))
+        except ValueError:
+            continue  # YAML, and no task
+        except Exception as error:  # noqa: BLE001 - includes are files of any kind
+            console.warn(f"{file}: no task, since it cannot be read: {reason_of(error)}")
+            continue
+        if isinstance(config.get("group"), str):
+            members.setdefault(config["group"], _listed(config.get("task")))
     return members
 
 
-def _yaml(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.yaml"))
+def _yaml(folder: Path) -> Iterator[Path]:
+    return (file for file in _files(folder) if file.suffix == ".yaml")
 
 
-def _leaves(listed: Sequence[Any], members: dict[str, Sequence[Any]]) -> Iterator[str]:
-    """Yield the names of all members, and of the members of groups among them."""
-    for member in listed:
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files but hidden ones, in order."""
+    hidden = (".", "__pycache__")
+    for file in sorted(folder.rglob("*")):
+        parts = file.relative_to(folder).parts
+        if file.is_file() and not any(part.startswith(hidden) for part in parts):
+            yield file
+
+
+def _within(group: str, members: dict[str, Sequence[Any]]) -> set[str]:
+    """Return the names of all members, and of the members of groups among them."""
+    found: set[str] = set()
+    waiting = list(members.get(group, ()))
+    while waiting:
+        member = waiting.pop()
         if isinstance(member, dict):
-            yield from _leaves(_listed(member.get("task")), members)
-        elif isinstance(member, str):
-            yield member
-            yield from _leaves(members.get(member, ()), members)
+            waiting += _listed(member.get("task"))
+        elif isinstance(member, str) and member not in found:
+            found.add(member)
+            waiting += members.get(member, ())
+    return found
 
 
 def _listed(task: Any) -> Sequence[Any]:
@@ -94,13 +110,4 @@ def _listed(task: Any) -> Sequence[Any]:
 
 def _checksum(folder: Path) -> str:
     """Return a SHA-256 of all files of the folder, data beside the tasks included."""
-    hidden = (".", "__pycache__")
-    return sha256_files(
-        folder,
-        (
-            file
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
-            and not any(part.startswith(hidden) for part in file.relative_to(folder).parts)
-        ),
-    )
+    return sha256_files(folder, _files(folder))

@@ -154,4 +154,4 @@ def test_a_narrow_screen_goes_without_columns_and_cuts_no_number(
     for row in verdict.rows:
         _, outcome, change, interval, *_ = cells(row)
         assert re.search(rf"{outcome} +{re.escape(change)} +{re.escape(interval)}", shown)
-    assert ("docs" in shown) == (width >= 80)
+    assert ("docs" in shown) == (width >= 100)

@@ -221,7 +221,7 @@ def test_unknown_tasks_and_equal_labels_are_named(
 
 
 def test_a_task_of_ones_own_is_evaluated_and_judged(
-    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine, out = tmp_path / "mine", tmp_path / "out"
     mine.mkdir()
@@ -249,8 +249,14 @@ def test_a_task_of_ones_own_is_evaluated_and_judged(
     with pytest.raises(UsageError, match=r"--include-path .*absent: no folder with YAML files"):
         evaluate(replace(asked, include_path=tmp_path / "absent"))
     (mine / "ours.yaml").write_text("task: [")
-    with pytest.raises(UsageError, match=r"ours\.yaml: cannot be read: while parsing"):
-        evaluate(asked)
+    (mine / "data.yaml").write_text("- no task\n")
+    (mine / ".hidden.yaml").write_text("task: [")
+    capsys.readouterr()
+    assert [outcome.status for outcome in evaluate(asked)] == ["done", "reused"] * 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "ours.yaml: no task, since it cannot be read: while parsing" in said
+    assert "data.yaml" not in said
+    assert "hidden" not in said
 
 
 def test_a_group_of_ones_own_cannot_hold_a_task_that_is_asked_by_another_protocol(
@@ -258,7 +264,7 @@ def test_a_group_of_ones_own_cannot_hold_a_task_that_is_asked_by_another_protoco
 ) -> None:
     (tmp_path / "inner.yaml").write_text(f"group: inner\ntask: [{{task: hellaswag}}, {TASK}]\n")
     (tmp_path / "outer.yaml").write_text("group: outer\ntask: [gsm8k, inner]\n")
-    (tmp_path / "other.yaml").write_text("group: other\ntask: [gsm8k]\n")
+    (tmp_path / "other.yaml").write_text("group: other\ntask: [gsm8k, other]\n")
     asked = request_(tiny_base, tmp_path / "out", tasks=["outer"], include_path=tmp_path)
     with pytest.raises(UsageError, match=f"--tasks outer: this group .* holds {TASK}, a task of"):
         evaluate(asked)

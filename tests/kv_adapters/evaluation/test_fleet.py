@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from kv_adapters.evaluation import fleet
 from kv_adapters.evaluation.evaluate import evaluate
 from kv_adapters.evaluation.plan import Request
 from kv_tasks.errors import RunError, UsageError
@@ -50,11 +52,18 @@ def answers(out: Path) -> dict[str, list[Any]]:
 
 
 def test_two_workers_give_what_one_process_gives(
-    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+    tiny_base: Path,
+    tiny_adapter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(fleet, "PATIENCE", 0.02)
     on_term = signal.getsignal(signal.SIGTERM)
     two = evaluate(asked(tiny_base, tmp_path / "two", tiny_adapter, workers=2))
     assert signal.getsignal(signal.SIGTERM) is on_term
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"2 units are running; \d+ of their answers are written", said)
     one = evaluate(asked(tiny_base, tmp_path / "one", tiny_adapter))
     assert [(o.label, o.task, o.status) for o in two] == [(o.label, o.task, o.status) for o in one]
     assert {outcome.status for outcome in two} == {"done"}
@@ -77,7 +86,7 @@ def test_a_worker_that_cannot_load_says_why(tiny_base: Path, tmp_path: Path) -> 
     base = shutil.copytree(tiny_base, tmp_path / "cut")
     (weights,) = base.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(RunError, match="--workers 2: .*(?i:safetensor)"):
+    with pytest.raises(RunError, match="--workers 2: .*(?i:safetensor).*/logs"):
         evaluate(asked(base, tmp_path / "out", workers=2))
 
 

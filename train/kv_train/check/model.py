@@ -14,7 +14,14 @@ from kv_tasks.errors import ModelError, reason_of
 from kv_tasks.paths import cache_folder
 from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.check.findings import Finding
-from kv_train.models import DEMO, OTHER_FORMATS, check_revision, public_name, resolve_model
+from kv_train.models import (
+    DEMO,
+    OTHER_FORMATS,
+    check_revision,
+    one_format,
+    public_name,
+    resolve_model,
+)
 from kv_train.recipe import Recipe
 from kv_train.refusal import refusal, unshared
 from kv_train.tokens import Tokenizer
@@ -146,7 +153,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
     except OSError:
         # Why the hub did not answer says more than that its cache is empty.
         raise unreachable or OSError("broken download") from None
-    return Path(folder)
+    return one_format(Path(folder))
 
 
 def _tokenizer(folder: Path | None, findings: list[Finding]) -> Any:
