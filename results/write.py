@@ -38,6 +38,7 @@ GROUPS = {
         "smollm2-135m-gpu",
         "smollm2-135m-scaled",
         "smollm2-135m-targets",
+        "smollm2-135m-kl",
         "smollm2-135m",
         "smollm2-135m-middle",
         "smollm2-135m-demo",

@@ -91,6 +91,13 @@ def row_names(recipe: Recipe) -> Iterator[str]:
         yield from (f"{source} {row}" for row, _ in enumerate(rows, start=1))
 
 
+def row_weights(recipe: Recipe) -> Iterator[float]:
+    """Yield the weight by which each row of :func:`generate` is held to the base model."""
+    for data in recipe.sections:
+        rows = range(data.samples) if data.file is None else read_rows(data.file)
+        yield from (data.kl for _ in rows)
+
+
 def held_out_names(recipe: Recipe) -> Iterator[str]:
     """Yield what each row of :func:`held_out` is called in messages."""
     file = recipe.evaluation.file

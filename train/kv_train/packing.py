@@ -27,6 +27,7 @@ class Pack:
         labels: of each suffix, as long as it: the token where it is trained, else IGNORED.
         depths: of each row's gold, 0 to 1, None where a row does not say.
         kind: of the rows.
+        kl: of the rows, see :class:`kv_train.tokens.Row`.
     """
 
     context: tuple[int, ...]
@@ -34,6 +35,7 @@ class Pack:
     labels: tuple[tuple[int, ...], ...]
     depths: tuple[float | None, ...]
     kind: str | None = None
+    kl: float = 0.0
 
     def __len__(self) -> int:
         return len(self.context) + sum(map(len, self.suffixes))
@@ -50,7 +52,7 @@ def pack_rows(rows: Iterable[Row], *, questions_per_pack: int) -> list[Pack]:
     Mixed sections may use one name for contexts of theirs; held-out rows say their ``kind``.
     """
     packs = []
-    for _, group in groupby(rows, key=lambda row: (row.context_id, row.kind)):
+    for _, group in groupby(rows, key=lambda row: (row.context_id, row.kind, row.kl)):
         members = list(group)
         packs += [
             pack(members[start : start + questions_per_pack])
@@ -75,6 +77,7 @@ def pack(rows: Sequence[Row]) -> Pack:
         labels=tuple(row.labels[shared:] for row in rows),
         depths=tuple(row.depth for row in rows),
         kind=rows[0].kind,
+        kl=rows[0].kl,
     )
 
 
@@ -85,7 +88,10 @@ class Collator:
     pad_token_id: int
 
     def __call__(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """Return ``input_ids``, ``position_ids``, ``labels`` (B, T) and ``layout``."""
+        """Return ``input_ids``, ``position_ids``, ``labels`` (B, T) and ``layout``.
+
+        Where a pack is held to the base model, ``kl`` (B,), too.
+        """
         width = max(map(len, packs))
         laid = [_lay(item) for item in packs]
         ids, positions, labels, segments = (
@@ -95,11 +101,13 @@ class Collator:
             )
         )
         causal = min(len(p.context) if len(p.suffixes) > 1 else width for p in packs)
+        held = {"kl": torch.tensor([p.kl for p in packs])} if any(p.kl for p in packs) else {}
         return {
             "input_ids": ids,
             "position_ids": positions,
             "labels": labels,
             "layout": Layout(segments, positions, causal),
+            **held,
         }
 
 

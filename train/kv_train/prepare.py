@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,14 @@ from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
 from kv_train.adapter import DATA, HELD_OUT
 from kv_train.architecture import Architecture, architecture, meta_model
-from kv_train.examples import encode_rows, generate, held_out, held_out_names, row_names
+from kv_train.examples import (
+    encode_rows,
+    generate,
+    held_out,
+    held_out_names,
+    row_names,
+    row_weights,
+)
 from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
@@ -94,6 +101,9 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
             template_kwargs=recipe.data.chat_template_kwargs,
             beside=processes,
         )
+        if file == DATA:
+            weights = itertools.islice(row_weights(recipe), len(rows))
+            rows = [replace(row, kl=kl) for row, kl in zip(rows, weights, strict=True)]
         _check_length(recipe, rows, shapes.limit)
         made = pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack)
         if reason := astride(made, shapes.switch, recipe.training.packs_per_batch):
@@ -140,8 +150,11 @@ def refuse_shares(recipe: Recipe, processes: int) -> None:
     """Refuse what could not be the steps of one process: a step is computed by all of them.
 
     Raises:
-        RecipeError: a step's packs cannot be shared out evenly.
+        RecipeError: a step's packs cannot be shared out evenly, or a section is held to the base
+            model, which one process does.
     """
+    if processes > 1 and any(data.kl for data in recipe.sections):
+        raise RecipeError(f"kl: {processes} processes train together; it needs a single one")
     training = recipe.training
     together = training.packs_per_batch * processes
     if training.packs_per_step % together:

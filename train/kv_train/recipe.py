@@ -87,6 +87,8 @@ class Data(Section):
         text: with ``needle``: a text file for the haystack; generated prose by default.
         file: JSON lines with ``messages`` (and ``context_id``) to train on. ``kind`` and the
             other keys then describe the held-out prompts only.
+        kl: with ``file``: in place of training the answers, hold every token of the rows to what
+            the base model would say: this weight times the Kullback-Leibler divergence, a token.
         chat_template_kwargs: what the model's chat template is called with, for example
             ``{enable_thinking: false}``.
     """
@@ -104,6 +106,7 @@ class Data(Section):
     seed: int = 0
     text: UserPath | None = None
     file: UserPath | None = None
+    kl: Annotated[float, Field(ge=0)] = 0.0
     chat_template_kwargs: dict[str, Any] = {}
 
     @field_validator("chat_template_kwargs")
@@ -130,6 +133,14 @@ class Data(Section):
             raise ValueError(
                 f"samples {self.samples} is no multiple of questions_per_context "
                 f"{self.questions_per_context}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_files(self) -> "Data":
+        if self.kl and self.file is None:
+            raise ValueError(
+                f"kl {self.kl} holds the rows of a file to the base model; name one: file"
             )
         return self
 
@@ -313,6 +324,14 @@ class Recipe(Section):
                 f"{', '.join(sorted(local))}: means nothing to a fine-tuning job; remove it, or "
                 "remove openai"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> "Recipe":
+        if all(data.kl for data in self.sections):
+            raise ValueError("kl: all data is held to the base model, and nothing is trained")
+        if self.openai is not None and any(data.kl for data in self.sections):
+            raise ValueError("kl: means nothing to a fine-tuning job; remove it")
         return self
 
     @property

@@ -46,6 +46,8 @@ class Row:
         name: where the row came from, for messages.
         depth: of the gold in the haystack, 0 to 1, where the row says.
         kind: of held-out prompts, where there are several.
+        kl: weight by which the whole row is held to the base model; 0 where its answers are
+            trained.
     """
 
     input_ids: tuple[int, ...]
@@ -54,6 +56,7 @@ class Row:
     name: str
     depth: float | None = None
     kind: str | None = None
+    kl: float = 0.0
 
     @property
     def prompt_length(self) -> int:

