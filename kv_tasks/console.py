@@ -41,8 +41,8 @@ class _Console(Console):
 # A command may be started without any output (>&-).
 _ON_SCREEN = sys.stdout is not None and sys.stdout.isatty()
 _WIDTH = None if _ON_SCREEN or "COLUMNS" in os.environ else 120
-out = _Console(highlight=False, soft_wrap=True, width=_WIDTH)
-err = _Console(stderr=True, highlight=False, soft_wrap=True)
+out = _Console(highlight=False, soft_wrap=True, width=_WIDTH, emoji=False)
+err = _Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 # What can be wrong with a path that a user chose, and what to do; anything else is a crash.
 _FREE = "free space or choose another folder, then run again"
@@ -120,15 +120,19 @@ def run(app: typer.Typer, *, usage_error: int = EXIT_USAGE) -> NoReturn:
         raise SystemExit(EXIT_INTERRUPTED) from None
     except OSError as error:
         if error.errno not in _MENDS:
-            err.print(traceback.format_exc(), markup=False)
-            raise SystemExit(EXIT_ERROR) from None
+            _crash()
         # Of a file that was to be moved the place it was to have: the other is a draft's.
         where = error.filename2 or error.filename or "the output"
         fail(f"{where}: {error.strerror}; {_MENDS[error.errno]}")
     except Exception:  # noqa: BLE001 - python's own code for a crash, 1, says that a check failed
-        err.print(traceback.format_exc(), markup=False)
-        raise SystemExit(EXIT_ERROR) from None
+        _crash()
     raise SystemExit(0)
+
+
+def _crash() -> NoReturn:
+    err.quiet = False
+    err.print(traceback.format_exc(), markup=False)
+    raise SystemExit(EXIT_ERROR) from None
 
 
 def _terminated(number: int, _: object) -> NoReturn:
@@ -137,7 +141,8 @@ def _terminated(number: int, _: object) -> NoReturn:
 
 
 def fail(message: str) -> NoReturn:
-    """Print one error line and exit with EXIT_ERROR."""
+    """Print one error line, in a quiet process as well, and exit with EXIT_ERROR."""
+    err.quiet = False
     err.print(f"[bold red]error:[/] {escape(message)}")
     raise SystemExit(EXIT_ERROR)
 

@@ -116,7 +116,10 @@ def evaluate(
     ] = None,
     too_long: Annotated[
         Literal["error", "skip"],
-        typer.Option(help="Prompts that do not fit: stop, or leave out and count."),
+        typer.Option(
+            help="Prompts that do not fit: stop, or leave out and count; with a server, say "
+            "--max-length, too."
+        ),
     ] = "error",
     workers: Annotated[
         int, typer.Option(min=1, help="Engines side by side, on Ray's GPUs or this CPU's cores.")

@@ -134,3 +134,19 @@ def test_a_log_gets_a_line_a_minute(
     assert list(console.progress("abcd", total=4, named="prompts")) == list("abcd")
 
     assert capsys.readouterr().err.splitlines() == ["1 of 4 prompts done", "3 of 4 prompts done"]
+
+
+def test_a_name_between_colons_is_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    console.result("ft:gpt-3.5-turbo-0125:acme:robot:9abc")
+    assert capsys.readouterr().out == "ft:gpt-3.5-turbo-0125:acme:robot:9abc\n"
+
+
+def test_of_several_processes_every_one_says_why_it_ends() -> None:
+    """The first of them may wait for one that is gone without a word."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kv_train", "run", "no-such-recipe"],
+        env={**os.environ, "RANK": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert not done.stdout

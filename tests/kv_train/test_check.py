@@ -470,3 +470,14 @@ def test_a_gated_model_is_an_error_that_a_run_would_meet_too(
     report = checked(tiny_recipe, "model=somebody/gated")
     assert "401 Client Error; check the name; of a gated" in found(report, "error")["model"]
     assert report.failed(strict=False)
+
+
+def test_what_rows_held_to_the_base_cost_is_not_passed_over(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows.write_text(json.dumps({"messages": chat}) + "\n")
+    done = command(tiny_recipe, "--set", f"mix=[{{file: {rows}, kl: 2}}]", "--strict")
+    assert done.exit_code == 1
+    assert "computed twice" in " ".join(done.stdout.split())

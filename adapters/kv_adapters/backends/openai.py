@@ -138,7 +138,7 @@ def fine_tuned_model(job: Path) -> str:
     file = job / "job.json"
     try:
         name = json.loads(file.read_text(encoding="utf-8"))["fine_tuned_model"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise AdapterError(
             f"{file}: no record of a fine-tuning job ({error!r}); give a folder of kv-train openai"
         ) from error

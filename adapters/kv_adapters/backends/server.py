@@ -186,7 +186,10 @@ def _answer(address: str, json: dict[str, Any] | None = None) -> Any:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         method = "GET" if json is None else "POST"
-        answer = httpx.request(method, address, json=json, headers=headers, timeout=TIMEOUT)
+        # Without the environment's proxies, as the harness's own requests are.
+        answer = httpx.request(
+            method, address, json=json, headers=headers, timeout=TIMEOUT, trust_env=False
+        )
         answer.raise_for_status()
         return answer.json()
     except httpx.HTTPStatusError as error:

@@ -4,6 +4,8 @@ Passes are never mixed: on a CPU, tokens of the base model in a batch with adapt
 get the weights of the last adapter slot.
 """
 
+import os
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,8 @@ class VllmBackend:
             self._arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
         self._arguments |= settings.vllm_args
         self.lm = harness_lm(**self._arguments)
+        if os.environ.get("TQDM_DISABLE"):
+            self.lm.model.generate = _without_bar(self.lm.model.generate)
 
     def select(self, adapter: Path | None) -> None:
         """Answer with this adapter from now on; None is the base model."""
@@ -57,6 +61,19 @@ class VllmBackend:
 def open_backend(settings: Settings) -> VllmBackend:
     """Start the engine."""
     return VllmBackend(settings)
+
+
+def _without_bar(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``generate`` with its progress bar off.
+
+    Where TQDM_DISABLE is set, vLLM would divide by the seconds that its bar has counted, and a
+    bar that is turned off counts none.
+    """
+
+    def silent(*arguments: Any, **options: Any) -> Any:
+        return generate(*arguments, **options | {"use_tqdm": False})
+
+    return silent
 
 
 def _harness_class() -> type[Any]:

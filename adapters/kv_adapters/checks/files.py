@@ -227,7 +227,9 @@ def _base(adapter: Path, base: Path) -> Iterator[Check]:
     trained_on, given = read_manifest(adapter).base, base_checksum(base)
     yield judged(
         "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
-        f"{base} ({given[:12]})", f"give --base {typed_base(trained_on.name, trained_on.revision)}",
+        f"{base} ({given[:12]})",
+        f"give --base {typed_base(trained_on.name, trained_on.revision)}; where that is what you "
+        "gave, its weights or config have changed since: take those it was trained on",
     )  # fmt: skip
 
 

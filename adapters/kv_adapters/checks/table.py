@@ -16,7 +16,7 @@ _COLOURS = {"ok": "green", "failed": "bold red", "not checked": "yellow"}
 
 def print_checks(checks: Sequence[Check], adapter: Path) -> None:
     """Print one line a check, and the mend beneath each that failed."""
-    table = Table(title=f"{adapter}", title_justify="left")
+    table = Table(title=escape(str(adapter)), title_justify="left")
     for heading in ("check", "status", "expected", "found"):
         table.add_column(heading, overflow="fold")
     for check in checks:

@@ -27,6 +27,9 @@ def evaluate(request: Request) -> list[Outcome]:
     _refuse_unread(request)
     if request.chat_template_args and request.backend == "openai":
         raise UsageError("--chat-template-args: a chat service calls its template itself")
+    if request.backend == "server" and request.too_long == "skip" and not request.max_length:
+        # What is left out goes by the context, and a server may be started anew with another.
+        raise UsageError("--too-long skip: say the server's context as well, with --max-length")
     refuse_decided(request.vllm_args or {})
     if not request.tasks:
         raise UsageError("--tasks: names no task; give one or more, such as kv_simple,mdqa_pos")

@@ -50,8 +50,9 @@ def run_fleet(units: Sequence[Unit], models: Models, request: Request) -> dict[U
             "let --tensor-parallel GPUs share a model"
         )
     with _cluster():
-        start = starter(models, request)
-        workers = {number: start(number) for number in range(min(request.workers, len(units)))}
+        among = min(request.workers, len(units))
+        start = starter(models, request, among=among)
+        workers = {number: start(number) for number in range(among)}
         try:
             _wait_for([worker.ready.remote() for worker in workers.values()])
         except RayError as error:

@@ -55,8 +55,8 @@ class _Pinned(Worker):
         """Answer as soon as everything is loaded."""
 
 
-def starter(models: Models, request: Request) -> Callable[[int], Any]:
-    """Return a function that starts worker ``number`` as a Ray actor.
+def starter(models: Models, request: Request, *, among: int) -> Callable[[int], Any]:
+    """Return a function that starts worker ``number`` of ``among`` as a Ray actor.
 
     Without GPUs the workers are spread over the machines, and each gets cores of its own.
 
@@ -76,7 +76,7 @@ def starter(models: Models, request: Request) -> Callable[[int], Any]:
         if gpus:
             return actor.remote(request, models, None, secrets)
         slot, node = places[number]
-        share = Share(slot, sum(other == node for _, other in places))
+        share = Share(slot, sum(other == node for _, other in places[:among]))
         # Elsewhere, if that machine is lost.
         where = NodeAffinitySchedulingStrategy(node, soft=True)
         return actor.options(scheduling_strategy=where).remote(request, models, share, secrets)

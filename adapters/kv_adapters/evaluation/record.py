@@ -28,8 +28,12 @@ def fitted(fit: Fit | None, samples: Mapping[str, Sequence[Mapping[str, Any]]]) 
         samples: the harness's rows by task; ``skipped`` documents are counted in them.
     """
     skipped = sum(int(row.get("skipped") or 0) for rows in samples.values() for row in rows)
-    # A prompt that does not fit is refused before anything is computed.
-    return {"truncated": 0, "skipped": skipped, "fit": asdict(fit) if fit else None}
+    # A prompt that does not fit is refused before anything is computed, where that is measured.
+    return {
+        "truncated": 0 if fit else None,
+        "skipped": skipped,
+        "fit": asdict(fit) if fit else None,
+    }
 
 
 def surroundings() -> dict[str, Any]:

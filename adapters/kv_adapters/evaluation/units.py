@@ -7,7 +7,7 @@ import copy
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from kv_adapters.backends import Backend
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
 from kv_adapters.evaluation.record import computed, fitted, surroundings
-from kv_adapters.evaluation.task_names import fixed_shots
+from kv_adapters.evaluation.task_names import fixed_shots, is_own
 from kv_adapters.evaluation.usage import Usage
 from kv_tasks import console
 from kv_tasks.errors import AdapterError, RunError, UsageError
@@ -24,8 +24,8 @@ from kv_tasks.journal import Journal
 from kv_train.adapter import WEIGHTS, adapter_checksum
 
 
-def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict[str, Any]:
-    """Evaluate a unit, write its files and return its results.
+def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> None:
+    """Evaluate a unit and write its files.
 
     Args:
         unit: what to evaluate.
@@ -43,9 +43,11 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
 
     started = time.monotonic()
     console.note(f"{unit.label} · {unit.task}: evaluating")
-    loaded = tasks.load([_with_local_data(tasks, unit.task)])
+    # A task of the user's own may have the name of one whose data this package knows.
+    asked = unit.task if unit.include_sha256 else _with_local_data(tasks, unit.task)
+    loaded = tasks.load([asked])
     _refuse_ignored_shots(unit, loaded["tasks"])
-    chat = _use_chat_template(unit, loaded["tasks"].values(), backend)
+    chat = _use_chat_template(unit, backend)
     _refuse_changed(unit)
     backend.select(unit.adapter)
     arguments = {**backend.describe(), "adapter": unit.adapter and str(unit.adapter)}
@@ -86,7 +88,6 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> dict
         rows_of = {task: len(rows) for task, rows in samples.items()}
         _publish(Path(scratch), rows_of, request.out / unit.label, unit)
     journal.discard()
-    return results
 
 
 def _with_local_data(tasks: Any, name: str) -> Any:
@@ -124,7 +125,7 @@ def _top_level(loaded: Mapping[str, Any], name: str) -> list[Any]:
     return list(loaded["tasks"].values())
 
 
-def _use_chat_template(unit: Unit, tasks: Iterable[Any], backend: Backend) -> bool:
+def _use_chat_template(unit: Unit, backend: Backend) -> bool:
     """Decide by the protocols, unless the user did."""
     chat_only = getattr(backend, "chat_only", False)
     has_template = chat_only or bool(getattr(backend.lm.tokenizer, "chat_template", None))
@@ -134,8 +135,7 @@ def _use_chat_template(unit: Unit, tasks: Iterable[Any], backend: Backend) -> bo
         raise UsageError("--chat-template on: the base model's tokenizer has no chat template")
     if chat_only or unit.chat_template != "auto":
         return unit.chat_template != "off"
-    modules = {getattr(task.config.custom_dataset, "__module__", "") for task in tasks}
-    return has_template and all(module.startswith("kv_tasks.") for module in modules)
+    return has_template and is_own(unit.task)
 
 
 def _publish(scratch: Path, rows: Mapping[str, int], target: Path, unit: Unit) -> None:

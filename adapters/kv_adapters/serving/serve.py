@@ -19,6 +19,7 @@ from kv_adapters.serving.guard import KEY, KeyGuard
 from kv_adapters.serving.plan import Server, ServeRequest, prepare
 from kv_adapters.serving.process import end_on_signals, running, wait_for_end, wait_until_ready
 from kv_tasks import console
+from kv_tasks.files import check_out
 
 # The rank that vLLM takes when nobody says: enough for most adapters that a client may load.
 RUNTIME_RANK = 16
@@ -32,6 +33,8 @@ def serve(request: ServeRequest) -> None:
         UsageError, MissingPackageError, ModelError, AdapterError: before anything is loaded.
         ServiceError: vLLM did not become ready, or ended by itself.
     """
+    if request.log:
+        check_out(request.log, flag="--log")
     server = prepare(request)
     if server.api_key and not request.api_key:
         console.warn(f"others may reach {server.host}: requests need a key, made for this run")
@@ -85,23 +88,26 @@ def variables(server: Server, request: ServeRequest) -> dict[str, str]:
 
 
 def with_room(engine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return engine arguments with room for one more adapter, of any modules."""
+    """Return engine arguments for adapters that come and go: one more at a time, of any modules."""
     return {
         **engine,
         "enable_lora": True,
         "max_lora_rank": max(RUNTIME_RANK, engine.get("max_lora_rank", 0)),
         "max_loras": engine.get("max_loras", 1) + 1,
         "lora_target_modules": None,
+        # vLLM knows what it has computed by an adapter's name and path, not by its weights: other
+        # weights loaded under both would answer from what the former had read.
+        "enable_prefix_caching": False,
     }
 
 
 def as_flags(arguments: Mapping[str, Any]) -> list[str]:
-    """Spell keyword arguments as command-line flags; None is left out, True is a bare flag."""
+    """Spell keyword arguments as command-line flags; None is left out, a truth is a bare flag."""
     flags: list[str] = []
     for name, value in arguments.items():
         if value is None:
             continue
-        flags.append(f"--{name.replace('_', '-')}")
-        if value is not True:
+        flags.append(f"--{'no-' if value is False else ''}{name.replace('_', '-')}")
+        if not isinstance(value, bool):
             flags += map(str, value if isinstance(value, list) else [value])
     return flags

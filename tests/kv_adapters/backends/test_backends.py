@@ -65,3 +65,23 @@ def test_a_share_of_the_gpu_reaches_the_engine_and_otherwise_its_own_default_hol
     # What the user says of the engine holds against what this package would choose.
     assert backend.lm.arguments.items() >= further.items()
     assert backend.describe().items() >= further.items()
+
+
+def test_bars_that_are_turned_off_are_not_divided_by(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With TQDM_DISABLE, vLLM's bar counts no seconds, by which vLLM divides."""
+
+    class Engine:
+        def generate(self, prompts: list[str], *, use_tqdm: bool, **options: Any) -> Any:
+            return prompts, use_tqdm, options
+
+    class Harness(vllm._harness_class()):  # type: ignore[misc]
+        def __init__(self, **arguments: Any) -> None:
+            self.model = Engine()
+
+    monkeypatch.setattr(vllm, "_harness_class", lambda: Harness)
+    for value, shown in (("1", False), ("", True)):
+        monkeypatch.setenv("TQDM_DISABLE", value)
+        generate = vllm.VllmBackend(Settings(tmp_path, [])).lm.model.generate
+        assert generate(["a"], use_tqdm=True, seed=1) == (["a"], shown, {"seed": 1})

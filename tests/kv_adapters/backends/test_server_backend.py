@@ -176,9 +176,16 @@ def test_prompts_begin_as_the_tokenizer_has_it_and_once(
     assert asked["repetition_penalty"] == 1.0
 
 
-def test_a_server_that_is_not_there_is_named(base: Path, adapter: Path) -> None:
+def test_a_server_that_is_not_there_is_named(
+    base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A proxy would say that it is the one that is not there.
+    monkeypatch.setenv("HTTP_PROXY", "http://no.such.proxy.invalid:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(
-        ServiceError, match=r"127\.0\.0\.1:9/v1/models: no answer .*is the server running"
+        ServiceError,
+        match=r"127\.0\.0\.1:9/v1/models: no answer \(.*refused.*is the server running",
     ):
         backend("server", base, adapter, "http://127.0.0.1:9")
     with pytest.raises(UsageError, match="--backend server needs --url"):

@@ -482,6 +482,8 @@ def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_pa
         evaluate(request_(tiny_base, tmp_path, backend="vllm", vllm_args={"seed": 1}))
     with pytest.raises(UsageError, match="--chat-template-args: a chat service"):
         evaluate(request_(tiny_base, tmp_path, backend="openai", chat_template_args={"a": 1}))
+    with pytest.raises(UsageError, match="--too-long skip: say the server's context"):
+        evaluate(request_(tiny_base, tmp_path, backend="server", url="http://x", too_long="skip"))
     asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [*asked, "--chat-template-args", "[1]"])
     assert done.exit_code == 2

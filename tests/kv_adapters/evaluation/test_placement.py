@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,8 +43,8 @@ def test_the_gpus_of_one_model_are_those_of_one_machine(monkeypatch: pytest.Monk
         UsageError,
         match=r"--workers 2: Ray has 4 GPUs on 4 machine\(s\), room for 0 workers of 2",
     ):
-        starter(Models(Path("b"), "", None, {}), asked(2, tensor_parallel=2))
-    starter(Models(Path("b"), "", None, {}), asked(4))
+        starter(Models(Path("b"), "", None, {}), asked(2, tensor_parallel=2), among=2)
+    starter(Models(Path("b"), "", None, {}), asked(4), among=4)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,16 @@ def test_ray_gets_to_see_no_key() -> None:
         {"KV_TASKS_DATA": "/d", "HF_HOME": "/h"},
         {"HF_TOKEN": "t", "OPENAI_API_KEY": "k"},
     )
+
+
+def test_workers_that_are_not_started_keep_no_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster(monkeypatch, node("ab" * 28, 8))
+    started: list[Share] = []
+    actor = SimpleNamespace(
+        options=lambda **_: SimpleNamespace(remote=lambda *given: started.append(given[2]))
+    )
+    monkeypatch.setattr(placement.ray, "remote", lambda **_: lambda _: actor)
+    start = starter(Models(Path("b"), "", None, {}), asked(8), among=2)
+    for number in range(2):
+        start(number)
+    assert started == [Share(0, 2), Share(1, 2)]

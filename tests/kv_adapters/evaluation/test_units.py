@@ -9,6 +9,8 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from kv_adapters.evaluation.plan import Unit
+from kv_adapters.evaluation.record import fitted
+from kv_adapters.evaluation.truncation import Fit
 from kv_adapters.evaluation.units import _publish, _use_chat_template, _with_local_data
 from kv_tasks.errors import RunError
 
@@ -58,21 +60,17 @@ def test_a_samples_file_that_lacks_rows_is_named_and_nothing_is_published(tmp_pa
     assert not list((tmp_path / "out").glob("*"))
 
 
-def loaded_by(module: str) -> Any:
-    """Return a task whose documents a function of ``module`` loads."""
-    load = SimpleNamespace(__module__=module)
-    return SimpleNamespace(config=SimpleNamespace(custom_dataset=load))
-
-
 def test_the_chat_template_is_used_unasked_where_all_tasks_are_of_this_project() -> None:
-    def used(*modules: str) -> bool:
-        return _use_chat_template(unit, map(loaded_by, modules), backend)
+    def used(task: str) -> bool:
+        return _use_chat_template(
+            cast(Unit, SimpleNamespace(chat_template="auto", task=task)), backend
+        )
 
-    unit = cast(Unit, SimpleNamespace(chat_template="auto"))
     backend: Any = SimpleNamespace(lm=SimpleNamespace(tokenizer=SimpleNamespace(chat_template="x")))
-    assert used("kv_tasks.kv_simple")
-    assert not used("kv_tasks.kv_simple", "lm_eval.x")
-    assert not used("lm_eval.x")
+    assert used("mdqa_pos")
+    assert used("kv_simple_4k")
+    assert not used("hellaswag")
+    assert not used("a_task_of_the_users_own")
 
 
 def test_every_input_counts_in_a_units_digest_but_the_path_of_its_adapter() -> None:
@@ -82,3 +80,8 @@ def test_every_input_counts_in_a_units_digest_but_the_path_of_its_adapter() -> N
         changed: dict[str, Any] = {name: "y"}
         assert replace(unit, **changed).digest != unit.digest, name
     assert replace(unit, adapter=Path("elsewhere")).digest == unit.digest
+
+
+def test_nothing_is_said_of_prompts_that_nobody_measured() -> None:
+    assert fitted(None, {})["truncated"] is None
+    assert fitted(Fit(prompts=1, longest=2, context=3), {})["truncated"] == 0

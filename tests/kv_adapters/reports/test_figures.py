@@ -160,3 +160,24 @@ def test_a_caption_says_how_intervals_are_drawn(
     runs = [load_run(write_run(name, {1: [1.0], 5: [0.0]})) for name in ("base", "other")]
     (drawing,) = draw_all(Scene(runs[0], judge(runs[0], runs[1:])))
     assert drawing.caption.endswith("Bands are 95 % Wilson intervals.")
+
+
+def test_a_model_looks_the_same_in_every_figure_whichever_tasks_it_was_asked(
+    write_run: Callable[..., Path],
+) -> None:
+    tasks = {
+        "base": ("flenqa_synth_250", "flenqa_synth_1000", "hellaswag"),
+        "first": ("hellaswag",),
+        "second": ("flenqa_synth_250", "flenqa_synth_1000", "hellaswag"),
+    }
+    runs = [
+        load_run(write_run(name, {}, {task: [1.0, 0.0] for task in asked}))
+        for name, asked in tasks.items()
+    ]
+    scene = Scene(runs[0], judge(runs[0], runs[1:]))
+    assert [scene.number(name) for name in tasks] == [0, 1, 2]
+    lengths, ability = (one.svg.decode() for one in draw_all(scene))
+    of_second = look(2)[0].lower()
+    assert of_second in lengths
+    assert of_second in ability
+    assert look(1)[0].lower() not in lengths

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -28,7 +29,7 @@ from kv_adapters.serving.plan import (
     refuse_own_flags,
     served_name,
 )
-from kv_adapters.serving.serve import command, variables
+from kv_adapters.serving.serve import command, serve, variables
 from kv_tasks.errors import AdapterError, MissingPackageError, UsageError
 
 KEY = "open-sesame"
@@ -101,6 +102,9 @@ def test_clients_load_adapters_only_where_that_was_allowed(tmp_path: Path) -> No
     found = flags(server, allow_runtime_loading=True)
     assert (found["--max-loras"], found["--max-lora-rank"]) == (["3"], ["16"])
     assert "--lora-target-modules" not in found
+    # Other weights under the same name and path would be answered from what was kept of these.
+    assert "--no-enable-prefix-caching" in found
+    assert "--enable-prefix-caching" in flags(server)
     assert flags(Server(tmp_path, "tiny", {}), allow_runtime_loading=True)["--max-loras"] == ["2"]
 
 
@@ -266,3 +270,10 @@ def test_chats_are_rendered_as_the_adapters_were_trained(tmp_path: Path) -> None
     other = Server(tmp_path, "tiny", {"one": one, "two": adapter(tmp_path / "two", 8, "q_proj")})
     with pytest.raises(UsageError, match="one {'enable_thinking': False}, two {}.*-- --default-ch"):
         flags(other)
+
+
+def test_a_log_that_is_no_file_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    """What vLLM printed is read from it where it dies: of a pipe there would be no end."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="--log .*pipe: is a device or a pipe"):
+        serve(ServeRequest(base=str(tmp_path), log=tmp_path / "pipe"))

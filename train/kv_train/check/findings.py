@@ -120,6 +120,16 @@ def sharing(recipe: Recipe, contexts: Sequence[int]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def held_to_base(recipe: Recipe) -> Iterator[Finding]:
+    """Say what the estimate leaves out of rows that are held to the base's distribution."""
+    if any(section.kl for section in recipe.sections):
+        yield Finding(
+            "unchecked", "mix.kl",
+            "time and memory of its rows: they are computed twice, with logits of every token",
+            "compare a few steps before a long training",
+        )  # fmt: skip
+
+
 def evaluation(recipe: Recipe, held_out: int) -> Iterator[Finding]:
     """Find trainings that nothing watches."""
     if recipe.evaluation.steps and not held_out and recipe.data.file and not recipe.data.kind:

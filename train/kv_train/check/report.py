@@ -115,6 +115,7 @@ def _findings(
     if plan:
         yield from findings.steps(recipe, plan.packs, plan.steps, plan.warmup_steps)
         yield from findings.sharing(recipe, train.contexts)
+    yield from findings.held_to_base(recipe)
     yield from findings.evaluation(recipe, held.count)
     yield from findings.precision(recipe)
     yield from findings.reporters(recipe)

@@ -12,7 +12,7 @@ from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import write_text
 from kv_train.alone import alone
 from kv_train.openai_jobs.job import follow, start
-from kv_train.openai_jobs.record import Record, check, claim, identity
+from kv_train.openai_jobs.record import RECORD, Record, check, claim, identity
 from kv_train.openai_jobs.rows import TrainingFile, training_file
 from kv_train.openai_jobs.service import connect
 from kv_train.recipe import Recipe
@@ -43,9 +43,11 @@ def fine_tune(
     Raises:
         RecipeError, DataError: the recipe makes no file that the service would take.
         RunError: the folder holds something else.
-        UsageError: no key, or nobody said that money may be spent.
+        UsageError: no key, nobody said that money may be spent, or a dry run is to replace a job.
         ServiceError: the service refuses, is out of reach, or the job fails.
     """
+    if overwrite and dry_run:
+        raise UsageError("--overwrite: a dry run starts no job; leave one of the two out")
     made = training_file(recipe)
     _refuse_others(out)
     fresh = Record(
@@ -57,8 +59,10 @@ def fine_tune(
     # Two commands that look for a job at once would both find none, and pay for one each.
     with alone(out):
         record = claim(out, fresh, overwrite=overwrite)
-        write_text(out / FILE, made.text)
-        write_text(out / "recipe.yaml", dump_recipe(recipe))
+        # Another job's files stay beside its record until this job is confirmed.
+        others = overwrite and (out / RECORD).is_file()
+        if not others:
+            _write(out, made, recipe)
         if not made.counter.exact:
             console.warn(
                 f"tiktoken cannot load an encoding of {recipe.model}; tokens are estimated"
@@ -74,9 +78,16 @@ def fine_tune(
         client = connect(out / FILE)
         if record.job_id is None and not yes:
             _confirm(recipe, made, str(client.base_url.host), out / FILE)
+        if others:
+            _write(out, made, recipe)
         record = start(client, recipe, out / FILE, record, interval=interval)
     record = follow(client, out, record, interval=interval)
     return _finished(record, recipe.model, out)
+
+
+def _write(out: Path, made: TrainingFile, recipe: Recipe) -> None:
+    write_text(out / FILE, made.text)
+    write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
 def _refuse_others(out: Path) -> None:

@@ -54,7 +54,9 @@ class Record(BaseModel):
 
     def with_job(self, job: FineTuningJob) -> "Record":
         """Return the record with what the provider now says of the job."""
-        failure = job.error if job.status in FAILED else None
+        # Of a cancelled job the provider sends an error without a word in it.
+        failed = job.status in FAILED and job.error and job.error.message
+        failure = job.error if failed else None
         return self.model_copy(
             update={
                 "job_id": job.id,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kv_adapters.comparison.compare import Comparison
 from kv_adapters.comparison.samples import Sample
-from kv_adapters.reports.figures.scene import Drawing, Scene, finish, models, runs_of
+from kv_adapters.reports.figures.scene import Drawing, Scene, finish, models
 
 PARTS = 5
 # Panels beside each other; a page shows no more of a readable size.
@@ -86,11 +86,11 @@ def _panels(
     by_length: Sequence[Sequence[tuple[str, list[Sample]]]],
 ) -> list[tuple[str, list[list[Sample]]]]:
     """Return label and samples by length of every run; a length it was not asked is empty."""
-    found: dict[tuple[str, int], list[list[Sample]]] = {}
+    found: dict[str, list[list[Sample]]] = {}
     for n, asked in enumerate(by_length):
-        for run, (_, samples) in zip(runs_of(label for label, _ in asked), asked, strict=True):
-            found.setdefault(run, [[] for _ in by_length])[n] = samples
-    return [(label, samples) for (label, _), samples in found.items()]
+        for label, samples in asked:
+            found.setdefault(label, [[] for _ in by_length])[n] = samples
+    return list(found.items())
 
 
 def _cells(by_length: Sequence[Sequence[Sample]]) -> Cells:

@@ -18,7 +18,7 @@ def draw(scene: Scene) -> list[Drawing]:
     rows = [row for name in names for row in scene.by_name()[name]]
     figure = Figure(figsize=(6.8, 1.4 + 0.32 * len(rows) + 0.2 * len(names)), layout="constrained")
     axes = figure.add_subplot()
-    heights = _draw(axes, rows)
+    heights = _draw(axes, rows, scene)
     if scene.published:
         _beside(axes, heights)
     described = "; ".join(
@@ -36,16 +36,15 @@ def draw(scene: Scene) -> list[Drawing]:
     ]  # fmt: skip
 
 
-def _draw(axes: Axes, rows: list[Comparison]) -> dict[str, float]:
+def _draw(axes: Axes, rows: list[Comparison], scene: Scene) -> dict[str, float]:
     """Draw a line a row from the top; return the height of each task's first."""
-    adapters = list(dict.fromkeys(row.adapter for row in rows))
     labels, heights, height = [], dict[str, float](), 0.0
     for row in rows:
         # A little more room between tasks than between adapters.
         height -= 1.0 if row.name in heights else 1.6
         heights.setdefault(row.name, height)
         d = row.difference
-        colour, marker = look(adapters.index(row.adapter) + 1)
+        colour, marker = look(scene.number(row.adapter))
         axes.plot([100 * d.low, 100 * d.high], [height, height], color=colour, linewidth=1.8)
         axes.plot([100 * d.difference], [height], color=colour, markersize=6, marker=marker)
         margin = 100 * (row.margin or 0.0)

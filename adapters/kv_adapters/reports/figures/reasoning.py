@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from kv_adapters.comparison.compare import Comparison
@@ -17,10 +18,10 @@ from kv_adapters.reports.figures.scene import (
     intervals,
     models,
     points,
-    runs_of,
     tidy,
 )
 
+THINKING = ", chain of thought"
 _TOKENS = re.compile(r"_(?P<size>\d+)(?P<k>k?)(_|$)")
 
 
@@ -33,18 +34,18 @@ def draw(scene: Scene) -> list[Drawing]:
                 if (rows := found.get(name) or _lone_lengths(found, name))}  # fmt: skip
         lengths = {_tokens(pair.base) for rows in ways.values() for pair in rows[0].pairs}
         if len(lengths - {None}) > 1:
-            drawings.append(_draw(stem, ways))
+            drawings.append(_draw(scene, stem, ways))
     return drawings
 
 
 def _lone_lengths(found: Mapping[str, Sequence[Comparison]], group: str) -> list[Comparison]:
     """Return a row a run with the pairs of all lengths that were asked without their group."""
     member = re.compile(re.escape(group) + r"_\d+k?")
-    joined: dict[tuple[str, int], Comparison] = {}
+    joined: dict[str, Comparison] = {}
     for rows in (rows for name, rows in found.items() if member.fullmatch(name)):
-        for run, row in zip(runs_of(row.adapter for row in rows), rows, strict=True):
-            earlier = joined[run].pairs if run in joined else ()
-            joined[run] = replace(row, name=group, pairs=(*earlier, *row.pairs))
+        for row in rows:
+            earlier = joined[row.adapter].pairs if row.adapter in joined else ()
+            joined[row.adapter] = replace(row, name=group, pairs=(*earlier, *row.pairs))
     return list(joined.values())
 
 
@@ -58,21 +59,20 @@ def _refused(sample: Sample) -> Sample:
     return replace(sample, score=sample.refused or 0.0)
 
 
-def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
+def _draw(scene: Scene, stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
     figure = Figure(figsize=(8.6, 3.8), layout="constrained")
     panels: tuple[tuple[str, Callable[[Sample], Sample]], ...] = (
         ("accuracy", lambda sample: sample), ("refused or unreadable", _refused),
     )  # fmt: skip
     described = []
-    count = len(models(next(iter(ways.values()))))
     for n, (title, score) in enumerate(panels):
         axes = figure.add_subplot(1, 2, n + 1)
         ticks: dict[float, None] = {}
         for style, rows in ways.items():
-            for number, (label, samples) in enumerate(models(rows)):
-                name = f"{label}, chain of thought" if style == "--" else label
+            for label, samples in models(rows):
+                name = label + THINKING if style == "--" else label
                 drawn = points(map(score, samples), _tokens)
-                curve(axes, name, drawn, number, style, of=count)
+                curve(axes, name, drawn, scene.number(label), style, of=scene.of)
                 ticks |= dict.fromkeys(point.x for point in drawn)
                 described.append(f"{title}, {name}: {_words(drawn)}")
         if n == 0:
@@ -85,16 +85,19 @@ def _draw(stem: str, ways: Mapping[str, Sequence[Comparison]]) -> Drawing:
         axes.minorticks_off()
         axes.set_ylim(-0.02, 1.02)
         tidy(axes, legend=False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    # A model that was asked in one of the two ways alone has its line there.
+    entries: dict[str, Artist] = {}
+    for handle, name in zip(*figure.axes[0].get_legend_handles_labels(), strict=True):
+        entries.setdefault(name.removesuffix(THINKING), handle)
     figure.legend(
-        handles[:count], labels[:count], loc="outside lower center", ncols=min(count, 4),
+        list(entries.values()), list(entries), loc="outside lower center", ncols=min(scene.of, 4),
         frameon=False, title="dashed: with chain of thought" if len(ways) > 1 else None,
         title_fontsize=9,
     )  # fmt: skip
     return finish(
         figure, f"{stem}-by-length",
         f"{stem}: accuracy and refused answers by length; dotted is guessing. "
-        f"{intervals(count)}",
+        f"{intervals(scene.of)}",
         "; ".join(described) + ".",
     )  # fmt: skip
 

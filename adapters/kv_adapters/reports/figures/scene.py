@@ -5,7 +5,7 @@ tell apart, and markers of their own.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -63,6 +63,16 @@ class Scene:
                     found[row.name].append(row)
         return found
 
+    @property
+    def of(self) -> int:
+        """How many models there are, the base among them."""
+        return len(self.verdicts) + 1
+
+    def number(self, label: str) -> int:
+        """Return a model's number in every figure: 0 the base's, from 1 the adapters'."""
+        labels = [verdict.adapter for verdict in self.verdicts]
+        return 1 + labels.index(label) if label in labels else 0
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -88,20 +98,9 @@ class Point:
 
 def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
     """Return label and samples of the base and of every adapter, in the colours' order."""
-    # Pairs, not a dictionary: nothing forbids two runs of one name.
     first = "reference" if any(row.adapter == "base" for row in rows) else "base"
     others = [(row.adapter, [pair.other for pair in row.pairs]) for row in rows]
     return [(first, [pair.base for pair in rows[0].pairs]), *others]
-
-
-def runs_of(labels: Iterable[str]) -> list[tuple[str, int]]:
-    """Return each label with how often it came before: nothing forbids two runs of one name."""
-    seen: Counter[str] = Counter()
-    found = []
-    for label in labels:
-        found.append((label, seen[label]))
-        seen[label] += 1
-    return found
 
 
 def points(samples: Iterable[Sample], place: Callable[[Sample], float | None]) -> list[Point]:
