@@ -44,7 +44,7 @@ def _unzipped(path: Path) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             # Under whatever name: what the source calls its member is not documented.
-            names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
+            names = [name for name in archive.namelist() if not name.endswith("/")]
             names = [name for name in names if not name.startswith("__MACOSX/")]
             if len(names) != 1:
                 raise DataError(

@@ -77,10 +77,10 @@ def rows() -> Iterator[dict[str, Any]]:
     path = published(FLENQA)
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith((".json", ".jsonl"))]
+            names = [name for name in archive.namelist() if not name.endswith("/")]
             names = [name for name in names if not name.startswith("__MACOSX/")]
             if len(names) != 1:
-                raise ValueError(f"{path}: holds {archive.namelist()}, expected one JSON file")
+                raise ValueError(f"{path}: holds {archive.namelist()}, expected one file")
             lines = archive.read(names[0]).splitlines()
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a whole zip file ({error})") from error

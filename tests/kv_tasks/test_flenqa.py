@@ -116,7 +116,7 @@ def test_every_length_asks_the_same_problems_in_the_same_order(data: Path) -> No
     assert load(samples=10)["question_id"] == orders[0][:10]
 
 
-@pytest.mark.parametrize("member", ["FLenQA.jsonl", "FLenQA/FLenQA.jsonl", "data.json"])
+@pytest.mark.parametrize("member", ["FLenQA.jsonl", "FLenQA/FLenQA.jsonl", "data"])
 def test_the_zip_file_reads_like_its_member(data: Path, member: str) -> None:
     plain = load()[:]
     packed = io.BytesIO()

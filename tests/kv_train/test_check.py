@@ -101,6 +101,8 @@ def test_a_sound_recipe_is_ready_and_says_what_a_training_will_do(
         "  max_position_embeddings  2,048",
     ):
         assert line in lines
+    # What a small model takes on a GPU is not its operations.
+    assert sum("  over " in line for line in lines) == len(machine.GPUS)
     assert not list(tmp_path.iterdir())
 
 
