@@ -46,6 +46,7 @@ def _unzipped(path: Path) -> bytes:
             # Under whatever name: what the source calls its member is not documented.
             names = [name for name in archive.namelist() if not name.endswith("/")]
             names = [name for name in names if not name.startswith("__MACOSX/")]
+            names = [name for name in names if name.endswith((".json", ".jsonl"))] or names
             if len(names) != 1:
                 raise DataError(
                     f"{path}: holds {archive.namelist()}, expected one file of JSON lines; "

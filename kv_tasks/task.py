@@ -81,7 +81,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
     def process_results(self, doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
         """Score one document; see :meth:`doc_iterator` for ``skipped``."""
         scores: dict[str, Any] = super().process_results(doc, results)
-        # Under --predict_only nothing is scored, and what the harness has no way to sum it averages.
+        # Under --predict_only nothing is scored, and the harness would average these counts.
         if self._model.too_long == "skip" and "bypass" not in self._metric_fn_list:
             scores["skipped"] = doc.get("skipped", 0)
         return scores

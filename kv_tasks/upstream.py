@@ -79,6 +79,7 @@ def rows() -> Iterator[dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
             names = [name for name in names if not name.startswith("__MACOSX/")]
+            names = [name for name in names if name.endswith((".json", ".jsonl"))] or names
             if len(names) != 1:
                 raise ValueError(f"{path}: holds {archive.namelist()}, expected one file")
             lines = archive.read(names[0]).splitlines()

@@ -120,7 +120,7 @@ def table(section: Section) -> list[tuple[str, ...]]:
         found.append((
             row.label,
             row.short,
-            f"{d.base:.2f} to {d.other:.2f}",
+            f"{d.base:.3f} to {d.other:.3f}",
             interval(d.difference, d.low, d.high),
             interval(cut["change"], cut["low"], cut["high"]) if cut else "",
             f"{words[0]:g} to {words[1]:g}" if words else "",
@@ -177,7 +177,7 @@ def draw(sections: Sequence[Section]) -> Drawing:
 
 def _heading(section: Section, row: Row) -> str:
     d = row.first.difference
-    return f"{section.title}: {row.first.name}, base {d.base:.2f} of {d.documents}"
+    return f"{section.title}: {row.first.name}, base {d.base:.3f} of {d.documents}"
 
 
 def _bar(axes: Axes, row: Comparison, height: float) -> None:

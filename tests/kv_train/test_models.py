@@ -1,8 +1,6 @@
 """Base models: made once by whoever comes first, read once a command."""
 
-import json
 import multiprocessing
-import os
 import shutil
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -66,29 +64,9 @@ def test_weights_are_read_once_until_they_change(
     read.clear()
     assert base_checksum(base) == once
     assert read == []
-    os.utime(base / "model.safetensors")
-    assert base_checksum(base) == once
-    assert read
-
-
-def test_a_base_is_its_config_and_weights_whichever_transformers_saved_them(
-    tiny_base: Path, tmp_path: Path
-) -> None:
-    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
-    once, config = base_checksum(base), json.loads((base / "config.json").read_text())
-    assert config["transformers_version"]
-    (base / "config.json").write_text(json.dumps(config | {"transformers_version": "5.16.1"}))
-    assert base_checksum(base) == once
-    (base / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    with (base / "config.json").open("a") as config:
+        config.write("\n")
     assert base_checksum(base) != once
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{"])
-def test_a_config_that_is_no_object_is_named(tiny_base: Path, tmp_path: Path, text: str) -> None:
-    base = Path(shutil.copytree(tiny_base, tmp_path / "base"))
-    (base / "config.json").write_text(text)
-    with pytest.raises(ModelError, match=r"config\.json: no JSON object"):
-        base_checksum(base)
 
 
 def test_a_tokenizer_that_would_be_read_without_its_chat_template_is_refused(

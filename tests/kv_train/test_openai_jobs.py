@@ -360,9 +360,9 @@ def test_a_changed_recipe_is_refused_in_the_folder_of_another(
         start(changed, out)
     assert (out / "train.jsonl").read_bytes() == before
     assert len(service.jobs) == 1
-    with pytest.raises(UsageError, match="--overwrite: a dry run starts no job"):
-        start(changed, out, overwrite=True, dry_run=True)
-    with pytest.raises(UsageError, match="say --yes"):
+    draft = out / "train.new.jsonl"
+    assert start(changed, out, overwrite=True, dry_run=True) == str(draft)
+    with pytest.raises(UsageError, match=r"sends .*train\.new\.jsonl .*say --yes"):
         start(changed, out, overwrite=True, yes=False)
     # The folder still says what made the model that its record names.
     assert (out / "train.jsonl").read_bytes() == before
@@ -370,6 +370,7 @@ def test_a_changed_recipe_is_refused_in_the_folder_of_another(
     start(changed, out, overwrite=True)
     assert len(service.jobs) == 2
     assert load_recipe(str(out / "recipe.yaml"), []) == changed
+    assert not draft.exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(recipe: Recipe, out: Path) -> None:

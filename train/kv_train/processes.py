@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from kv_tasks.errors import UsageError
+from kv_tasks.errors import EXIT_ERROR, UsageError
 
 T = TypeVar("T")
 # The others wait while the main process downloads a model; the default is ten minutes.
@@ -48,7 +48,13 @@ class Processes:
         """
         answers = [question() if self.main else None]
         if self.count > 1:
-            broadcast_object_list(answers, from_process=0)
+            try:
+                broadcast_object_list(answers, from_process=0)
+            except RuntimeError as error:
+                if self.main:
+                    raise
+                # Gone, and said why: a traceback from each of the others would bury that.
+                raise SystemExit(EXIT_ERROR) from error
         (answer,) = answers
         return answer  # type: ignore[return-value]
 

@@ -229,7 +229,7 @@ def _base(adapter: Path, base: Path) -> Iterator[Check]:
         "base", trained_on.sha256 == given, f"{trained_on.name} ({trained_on.sha256[:12]})",
         f"{base} ({given[:12]})",
         f"give --base {typed_base(trained_on.name, trained_on.revision)}; where that is what you "
-        "gave, its weights or config have changed since: take those it was trained on",
+        "gave, its weights or config.json are others now than in the training",
     )  # fmt: skip
 
 

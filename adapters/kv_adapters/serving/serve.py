@@ -19,7 +19,7 @@ from kv_adapters.serving.guard import KEY, KeyGuard
 from kv_adapters.serving.plan import Server, ServeRequest, prepare
 from kv_adapters.serving.process import end_on_signals, running, wait_for_end, wait_until_ready
 from kv_tasks import console
-from kv_tasks.files import check_out
+from kv_tasks.errors import UsageError
 
 # The rank that vLLM takes when nobody says: enough for most adapters that a client may load.
 RUNTIME_RANK = 16
@@ -33,8 +33,9 @@ def serve(request: ServeRequest) -> None:
         UsageError, MissingPackageError, ModelError, AdapterError: before anything is loaded.
         ServiceError: vLLM did not become ready, or ended by itself.
     """
-    if request.log:
-        check_out(request.log, flag="--log")
+    if request.log and request.log.exists() and not request.log.is_file():
+        # What vLLM printed is read from it again where that dies.
+        raise UsageError(f"--log {request.log}: is no ordinary file; name one")
     server = prepare(request)
     if server.api_key and not request.api_key:
         console.warn(f"others may reach {server.host}: requests need a key, made for this run")

@@ -57,6 +57,7 @@ def test_a_share_of_the_gpu_reaches_the_engine_and_otherwise_its_own_default_hol
             self.arguments = arguments
 
     monkeypatch.setattr(vllm, "_harness_class", lambda: Harness)
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     further = {"dtype": "float32", "block_size": 32}
     backend = vllm.VllmBackend(
         Settings(tmp_path, [], gpu_memory_utilization=share, vllm_args=further)

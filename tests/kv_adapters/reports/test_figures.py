@@ -147,7 +147,7 @@ def test_no_adapter_has_the_bases_look_and_twenty_have_looks_of_their_own() -> N
 def test_intervals_of_many_models_stand_side_by_side(of: int, stands: int) -> None:
     axes = Figure().add_subplot()
     for number in range(of):
-        curve(axes, str(number), [Point(1, 0.5, 0.4, 0.6, 10)], number, of=of)
+        curve(axes, str(number), [Point(1, 0.5, 0.4, 0.6, 10)], number, place=number, of=of)
     axes.set_xlim(0, 2)
     drawn = [line.get_transform().transform((1, 0.5))[0] for line in axes.lines]
     assert len({round(float(x), 1) for x in drawn}) == stands
@@ -175,7 +175,7 @@ def test_a_model_looks_the_same_in_every_figure_whichever_tasks_it_was_asked(
         for name, asked in tasks.items()
     ]
     scene = Scene(runs[0], judge(runs[0], runs[1:]))
-    assert [scene.number(name) for name in tasks] == [0, 1, 2]
+    assert [scene.number(name) for name in ("first", "second")] == [1, 2]
     lengths, ability = (one.svg.decode() for one in draw_all(scene))
     of_second = look(2)[0].lower()
     assert of_second in lengths

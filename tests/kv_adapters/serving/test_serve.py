@@ -275,5 +275,5 @@ def test_chats_are_rendered_as_the_adapters_were_trained(tmp_path: Path) -> None
 def test_a_log_that_is_no_file_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     """What vLLM printed is read from it where it dies: of a pipe there would be no end."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match="--log .*pipe: is a device or a pipe"):
+    with pytest.raises(UsageError, match="--log .*pipe: is no ordinary file"):
         serve(ServeRequest(base=str(tmp_path), log=tmp_path / "pipe"))

@@ -124,9 +124,9 @@ def held_to_base(recipe: Recipe) -> Iterator[Finding]:
     """Say what the estimate leaves out of rows that are held to the base's distribution."""
     if any(section.kl for section in recipe.sections):
         yield Finding(
-            "unchecked", "mix.kl",
-            "time and memory of its rows: they are computed twice, with logits of every token",
-            "compare a few steps before a long training",
+            "warning", "kl",
+            "the estimate leaves out that such rows are computed twice, with logits of every token",
+            "keep them short",
         )  # fmt: skip
 
 

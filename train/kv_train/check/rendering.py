@@ -16,8 +16,8 @@ from kv_train.recipe import Recipe
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim", "unchecked": "yellow"}
 _BAR = 40
-# Parameters below which a GPU waits for the processor between operations: seen at 0.1 and 0.5 billion,
-# which took many times what their operations would.
+# Parameters below which a GPU waits for the processor between operations: models of 0.1 and 0.5
+# billion were seen to take many times what their operations would.
 SMALL = 1_000_000_000
 
 

@@ -12,13 +12,16 @@ from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import write_text
 from kv_train.alone import alone
 from kv_train.openai_jobs.job import follow, start
-from kv_train.openai_jobs.record import RECORD, Record, check, claim, identity
+from kv_train.openai_jobs.record import RECORD, Record, check, claim, identity, save
 from kv_train.openai_jobs.rows import TrainingFile, training_file
 from kv_train.openai_jobs.service import connect
 from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 
 FILE = "train.jsonl"
+RECIPE = "recipe.yaml"
+# What --overwrite would send, until it is confirmed.
+DRAFT = "train.new.jsonl"
 
 
 def fine_tune(
@@ -43,11 +46,9 @@ def fine_tune(
     Raises:
         RecipeError, DataError: the recipe makes no file that the service would take.
         RunError: the folder holds something else.
-        UsageError: no key, nobody said that money may be spent, or a dry run is to replace a job.
+        UsageError: no key, or nobody said that money may be spent.
         ServiceError: the service refuses, is out of reach, or the job fails.
     """
-    if overwrite and dry_run:
-        raise UsageError("--overwrite: a dry run starts no job; leave one of the two out")
     made = training_file(recipe)
     _refuse_others(out)
     fresh = Record(
@@ -59,10 +60,12 @@ def fine_tune(
     # Two commands that look for a job at once would both find none, and pay for one each.
     with alone(out):
         record = claim(out, fresh, overwrite=overwrite)
-        # Another job's files stay beside its record until this job is confirmed.
-        others = overwrite and (out / RECORD).is_file()
-        if not others:
-            _write(out, made, recipe)
+        # Another job's files stay beside its record until this one takes their place.
+        replaces = overwrite and (out / RECORD).is_file()
+        file = out / (DRAFT if replaces else FILE)
+        write_text(file, made.text)
+        if not replaces:
+            write_text(out / RECIPE, dump_recipe(recipe))
         if not made.counter.exact:
             console.warn(
                 f"tiktoken cannot load an encoding of {recipe.model}; tokens are estimated"
@@ -71,23 +74,21 @@ def fine_tune(
             console.err.print(f"{name:<11}{value}", markup=False)
         if dry_run:
             console.note("dry run: nothing was sent")
-            return str(out / FILE)
+            return str(file)
         check(out, record)
         if record.status == "succeeded":
             return _finished(record, recipe.model, out)
-        client = connect(out / FILE)
+        client = connect(file)
         if record.job_id is None and not yes:
-            _confirm(recipe, made, str(client.base_url.host), out / FILE)
-        if others:
-            _write(out, made, recipe)
+            _confirm(recipe, made, str(client.base_url.host), file)
+        if replaces:
+            # The record first: what a kill then leaves is mended by the same command.
+            save(out, record)
+            write_text(out / RECIPE, dump_recipe(recipe))
+            file.replace(out / FILE)
         record = start(client, recipe, out / FILE, record, interval=interval)
     record = follow(client, out, record, interval=interval)
     return _finished(record, recipe.model, out)
-
-
-def _write(out: Path, made: TrainingFile, recipe: Recipe) -> None:
-    write_text(out / FILE, made.text)
-    write_text(out / "recipe.yaml", dump_recipe(recipe))
 
 
 def _refuse_others(out: Path) -> None:

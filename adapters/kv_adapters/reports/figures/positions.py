@@ -68,9 +68,9 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
     curves = [(label, points(samples, place)) for label, samples in models(rows)]
-    for label, drawn in curves:
-        number = scene.number(label)
-        curve(axes, label, drawn, number, "-" if number else "--", of=scene.of)
+    for n, (label, drawn) in enumerate(curves):
+        number, style = (scene.number(label), "-") if n else (0, "--")
+        curve(axes, label, drawn, number, style, place=n, of=len(curves))
     found = bounds(scene, rows[0])
     for label, height in found.items():
         axes.axhline(height, color="#555555", linestyle=":", linewidth=1)
@@ -93,7 +93,7 @@ def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     return finish(
         figure,
         rows[0].name,
-        f"{rows[0].name}: {rows[0].metric} by {where}. {intervals(scene.of)}",
+        f"{rows[0].name}: {rows[0].metric} by {where}. {intervals(len(curves))}",
         f"{rows[0].metric} by {where}. {described}{lines}.",
     )
 

@@ -65,14 +65,16 @@ def _draw(scene: Scene, stem: str, ways: Mapping[str, Sequence[Comparison]]) -> 
         ("accuracy", lambda sample: sample), ("refused or unreadable", _refused),
     )  # fmt: skip
     described = []
+    count = max(len(models(rows)) for rows in ways.values())
     for n, (title, score) in enumerate(panels):
         axes = figure.add_subplot(1, 2, n + 1)
         ticks: dict[float, None] = {}
         for style, rows in ways.items():
-            for label, samples in models(rows):
+            for place, (label, samples) in enumerate(models(rows)):
+                number = scene.number(label) if place else 0
                 name = label + THINKING if style == "--" else label
                 drawn = points(map(score, samples), _tokens)
-                curve(axes, name, drawn, scene.number(label), style, of=scene.of)
+                curve(axes, name, drawn, number, style, place=place, of=count)
                 ticks |= dict.fromkeys(point.x for point in drawn)
                 described.append(f"{title}, {name}: {_words(drawn)}")
         if n == 0:
@@ -90,14 +92,15 @@ def _draw(scene: Scene, stem: str, ways: Mapping[str, Sequence[Comparison]]) -> 
     for handle, name in zip(*figure.axes[0].get_legend_handles_labels(), strict=True):
         entries.setdefault(name.removesuffix(THINKING), handle)
     figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=min(scene.of, 4),
+        list(entries.values()), list(entries), loc="outside lower center",
+        ncols=min(len(entries), 4),
         frameon=False, title="dashed: with chain of thought" if len(ways) > 1 else None,
         title_fontsize=9,
     )  # fmt: skip
     return finish(
         figure, f"{stem}-by-length",
         f"{stem}: accuracy and refused answers by length; dotted is guessing. "
-        f"{intervals(scene.of)}",
+        f"{intervals(count)}",
         "; ".join(described) + ".",
     )  # fmt: skip
 

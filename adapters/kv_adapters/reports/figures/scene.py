@@ -63,15 +63,9 @@ class Scene:
                     found[row.name].append(row)
         return found
 
-    @property
-    def of(self) -> int:
-        """How many models there are, the base among them."""
-        return len(self.verdicts) + 1
-
-    def number(self, label: str) -> int:
-        """Return a model's number in every figure: 0 the base's, from 1 the adapters'."""
-        labels = [verdict.adapter for verdict in self.verdicts]
-        return 1 + labels.index(label) if label in labels else 0
+    def number(self, adapter: str) -> int:
+        """Return an adapter's number in every figure, from 1; the base's is 0."""
+        return 1 + [verdict.adapter for verdict in self.verdicts].index(adapter)
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Point:
 
 
 def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
-    """Return label and samples of the base and of every adapter, in the colours' order."""
+    """Return label and samples of the base, and then of every adapter."""
     first = "reference" if any(row.adapter == "base" for row in rows) else "base"
     others = [(row.adapter, [pair.other for pair in row.pairs]) for row in rows]
     return [(first, [pair.base for pair in rows[0].pairs]), *others]
@@ -129,16 +123,33 @@ def look(number: int) -> tuple[str, str]:
 
 
 def curve(
-    axes: Axes, label: str, drawn: Sequence[Point], number: int, style: str = "-", *, of: int
+    axes: Axes,
+    label: str,
+    drawn: Sequence[Point],
+    number: int,
+    style: str = "-",
+    *,
+    place: int,
+    of: int,
 ) -> None:
-    """Draw one of ``of`` models' points, joined, with their intervals."""
+    """Draw a model's points, joined, with their intervals.
+
+    Args:
+        axes: to draw in.
+        label: for the legend.
+        drawn: its points.
+        number: which decides its look, see :meth:`Scene.number`.
+        style: of the line.
+        place: among the ``of`` models of this figure.
+        of: how many they are.
+    """
     x, low, high = ([getattr(point, name) for point in drawn] for name in ("x", "low", "high"))
     colour, marker = look(number)
     moved = axes.transData
     if of <= BANDS:
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     else:
-        inches = (number - (of - 1) / 2) * APART / 72
+        inches = (place - (of - 1) / 2) * APART / 72
         moved += ScaledTranslation(inches, 0, axes.figure.dpi_scale_trans)
         axes.vlines(x, low, high, colors=colour, linewidth=1, alpha=0.6, transform=moved)
     axes.plot(
