@@ -169,8 +169,10 @@ def draw(sections: Sequence[Section]) -> Drawing:
         figure, "overview",
         "Change of every condition in points, with 95 % intervals; filled where the interval of "
         f"that task alone excludes zero; black tick: both models' answers cut after {CUT} words. A "
-        "key's answer is right with value and dictionary, among 16 dictionaries. Shaded: a loss "
-        "within the margin of 1 point. Empty: not measured.",
+        "key's answer is right with value and dictionary, among 16 dictionaries. Of HellaSwag, "
+        "shaded is a loss within the margin of 1 point; green passed, the whole interval above "
+        "that loss, orange failed, the whole interval below it; hollow is open. Empty: not "
+        "measured.",
         f"Change in points. {'; '.join(described)}.",
     )  # fmt: skip
 
@@ -181,9 +183,12 @@ def _heading(section: Section, row: Row) -> str:
 
 
 def _bar(axes: Axes, row: Comparison, height: float) -> None:
-    d = row.difference
-    settled = d.low > 0 or d.high < 0
-    colour = COLOURS[0] if not settled else COLOURS[1] if d.low > 0 else COLOURS[2]
+    d, judged = row.difference, {"passed": COLOURS[3], "failed": COLOURS[2]}
+    if row.kind == "non-inferiority":
+        settled, colour = row.outcome in judged, judged.get(row.outcome, COLOURS[0])
+    else:
+        settled = d.low > 0 or d.high < 0
+        colour = COLOURS[0] if not settled else COLOURS[1] if d.low > 0 else COLOURS[2]
     axes.plot([100 * d.low, 100 * d.high], [height, height], color=colour, linewidth=1.8)
     axes.plot(
         [100 * d.difference], [height], color=colour, marker="o", markersize=6,

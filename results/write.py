@@ -115,7 +115,7 @@ def _study(name: str, figures: dict[str, bytes]) -> dict[str, Any]:
     # More curves than a few hide each other; the tables have every condition.
     drawn = [v for v in verdicts if not v.seeds and v.adapter in (about.drawn or runs)]
     drawings = []
-    for drawing in draw_all(Scene(base, drawn, published=True)):
+    for drawing in draw_all(Scene(base, drawn)):
         file = f"{name}-{drawing.stem}.svg"
         figures[file] = drawing.svg
         first = drawing.stem in about.first

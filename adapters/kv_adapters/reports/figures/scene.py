@@ -177,6 +177,8 @@ def tidy(axes: Axes, *, legend: bool = True) -> None:
 def finish(figure: Figure, stem: str, caption: str, alternative: str) -> Drawing:
     """Render a figure in both forms."""
     safe = re.sub(r"[^\w.-]+", "-", stem)
+    # Ticks follow from the axes' size and that from their labels: the second layout has room.
+    figure.draw_without_rendering()
     return Drawing(safe, caption, alternative, _render(figure, "svg"), _render(figure, "png"))
 
 
