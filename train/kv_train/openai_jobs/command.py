@@ -10,6 +10,7 @@ from pathlib import Path
 from kv_tasks import console
 from kv_tasks.errors import RunError, UsageError
 from kv_tasks.files import write_text
+from kv_train.adapter import RECIPE
 from kv_train.alone import alone
 from kv_train.openai_jobs.job import follow, start
 from kv_train.openai_jobs.record import RECORD, Record, check, claim, identity, save
@@ -19,7 +20,6 @@ from kv_train.recipe import Recipe
 from kv_train.recipe_files import dump_recipe
 
 FILE = "train.jsonl"
-RECIPE = "recipe.yaml"
 # What --overwrite would send, until it is confirmed.
 DRAFT = "train.new.jsonl"
 
