@@ -16,11 +16,16 @@ What all families use
     task, model_arguments               the harness's task, which cuts nothing in silence
     documents, scores, normalize        the fields of a document, and of a result
     tokens, windows, cache              exact numbers of tokens
-    datafiles, hub, registration        published files, data sets, task files in the harness
+    datafiles, registration             published files, task files in the harness
 
 What is written out
-    training_data, training_mdqa        prompts for trainers, in the forms of training_forms
+    training_data, training_mdqa, training_needle
+                                        prompts for trainers, in the forms of training_forms
     upstream, upstream_source           a family as a folder for the harness's own tree
+
+What the other packages use, too
+    console, errors                     command lines, and what they say of a failure
+    files, paths, journal, strict_yaml  whole files or none, places, logs, YAML without twins
 """
 
 from kv_tasks._version import __version__

@@ -24,8 +24,10 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
+from kv_tasks.documents import depth_of
 from kv_tasks.errors import UsageError
 
 Split = Literal["train", "validation", "eval"]
@@ -130,12 +132,15 @@ class Context:
 
     def prompt(self, needle: Needle, *, template: bool) -> str:
         """Return the whole prompt for one needle; prompts of a context differ at the end only."""
-        lines = [render(number, d) for number, d in enumerate(self.dictionaries, start=1)]
-        return prompt(lines, needle.asked(template=template))
+        return prompt(self._lines, needle.asked(template=template))
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return [render(number, d) for number, d in enumerate(self.dictionaries, start=1)]
 
     def depth(self, gold: Gold) -> float:
         """Return where a pair lies, from 0 in the first dictionary to 1 in the last."""
-        return (gold.dictionary - 1) / max(1, len(self.dictionaries) - 1)
+        return depth_of(gold.dictionary, len(self.dictionaries))
 
 
 def prompt(lines: Sequence[str], asked: str) -> str:

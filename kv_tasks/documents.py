@@ -42,6 +42,11 @@ def check_samples(
         raise DataError(f"{task}: {name} {samples!r}; choose {there}")
 
 
+def depth_of(position: int, candidates: int) -> float:
+    """Return where the 1-based ``position`` lies: 0 for the first candidate, 1 for the last."""
+    return (position - 1) / max(1, candidates - 1)
+
+
 def document(
     *,
     question_id: str,
@@ -78,7 +83,7 @@ def document(
             f"haystack; choose 1 to {candidates}"
         )
     if gold_position is not None:
-        depth = (gold_position - 1) / (candidates - 1) if candidates > 1 else 0.0
+        depth = depth_of(gold_position, candidates)
     return {
         "question_id": question_id,
         "gold_position": gold_position,

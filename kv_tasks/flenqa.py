@@ -166,16 +166,12 @@ def document_of(row: Mapping[str, Any], *, depth: float | None) -> dict[str, Any
 
 def doc_to_text(doc: Mapping[str, Any]) -> str:
     """Return the prompt that asks for the answer alone."""
-    return _fill(PROMPTS[doc["dataset"]], doc)
+    return PROMPTS[doc["dataset"]].format_map(doc)
 
 
 def doc_to_text_cot(doc: Mapping[str, Any]) -> str:
     """Return the prompt that asks for steps first."""
-    return _fill(PROMPTS_COT[doc["dataset"]], doc)
-
-
-def _fill(prompt: str, doc: Mapping[str, Any]) -> str:
-    return prompt.format_map(doc)
+    return PROMPTS_COT[doc["dataset"]].format_map(doc)
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float | None]:

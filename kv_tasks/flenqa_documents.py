@@ -20,7 +20,7 @@ from kv_tasks.flenqa_padding import (
     running_text,
 )
 from kv_tasks.flenqa_problems import MAKERS, Problem, key_problem
-from kv_tasks.tokens import count_tokens
+from kv_tasks.tokens import longest
 from kv_tasks.windows import Window
 
 Padding = Literal["mixed", "same", "books"]
@@ -62,17 +62,20 @@ class Settings:
         }
 
     def padding_of(self, index: int) -> PaddingType:
-        """Return the padding of document ``index``; with its label's turn, four in a row differ."""
+        """Return the padding of document ``index``.
+
+        It changes every two documents and the label every one: four in a row have each pair.
+        """
         if self.padding == "mixed":
             return "same" if index // 2 % 2 == 0 else "books"
         return self.padding
 
     def stream_for(self, problem: Problem, index: int) -> Stream:
         """Return the padding that a problem's document takes its run from."""
-        name = None if self.window is None else self.window.tokenizer_name
+        tokenizer = None if self.window is None else self.window.tokenizer
         if self.padding_of(index) == "same":
-            return resampled(problem.kind, self.data_seed, name)
-        return running_text(self.padding_text, self.data_seed, name)
+            return resampled(problem.kind, self.data_seed, tokenizer)
+        return running_text(self.padding_text, self.data_seed, tokenizer)
 
 
 class Padded:
@@ -115,11 +118,11 @@ class Padded:
         The prompt is the longer of the two, so that the other one fits as well.
         """
         both = (flenqa.doc_to_text, flenqa.doc_to_text_cot)
-        frames = [render(self.document(0)) for render in both]
-        counts = count_tokens(sized.tokenizer, frames)
-        longer = counts.index(max(counts))
-        fits = self._stream.fitting(self._start, sized.room(frames[longer]))
-        return sized.prove(fits, lambda n: both[longer](self.document(n)), fewest=0).lines
+        frames = [ask(self.document(0)) for ask in both]
+        frame = longest(sized.tokenizer, frames)
+        render = both[frames.index(frame)]
+        fits = self._stream.fitting(self._start, sized.room(frame))
+        return sized.prove(fits, lambda n: render(self.document(n)), fewest=0).lines
 
     def _text(self, units: int) -> str:
         where = places(self._settings.dispersion, units, self._draws)

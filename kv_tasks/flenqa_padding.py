@@ -12,12 +12,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa_problems import Kind, names, padding_paragraphs
 from kv_tasks.flenqa_text import from_file, generated
-from kv_tasks.tokens import count_tokens, load_tokenizer
+from kv_tasks.tokens import count_added
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PaddingType = Literal["same", "books"]
 Dispersion = Literal["first", "middle", "last", "random"]
@@ -125,42 +128,36 @@ def pieces(text: str) -> int:
     return sum(1 for _ in _PIECE.finditer(text))
 
 
-def _cost(tokenizer: str | None, separator: str) -> Cost:
+def _cost(tokenizer: "PreTrainedTokenizerBase | None", separator: str) -> Cost:
     """Return a cost in pieces or, of a tokenizer, in tokens; the separator is included."""
     if tokenizer is None:
         return lambda before, units: [pieces(separator + unit) for unit in units]
-    counter = load_tokenizer(tokenizer)
-
-    def added_tokens(before: str, units: Sequence[str]) -> list[int]:
-        earlier = [before, *units[:-1]]
-        pairs = [f"{one}{separator}{two}" for one, two in zip(earlier, units, strict=True)]
-        alone, both = count_tokens(counter, earlier), count_tokens(counter, pairs)
-        return [n - m for n, m in zip(both, alone, strict=True)]
-
-    return added_tokens
+    return lambda before, units: count_added(tokenizer, units, before=before, separator=separator)
 
 
 @lru_cache(maxsize=8)
-def resampled(kind: Kind, seed: int, tokenizer: str | None) -> Stream:
+def resampled(kind: Kind, seed: int, tokenizer: "PreTrainedTokenizerBase | None") -> Stream:
     """Return the padding ``same``: paragraphs of other problems of a kind.
 
     Args:
         kind: of the problem that is padded.
         seed: of the other problems.
-        tokenizer: folder or hub name; without one, costs are pieces.
+        tokenizer: counts; without one, costs are pieces.
     """
     units = padding_paragraphs(kind, seed)
     return Stream(units, _cost(tokenizer, "\n"), separator="\n", name=f"padding same, {kind}")
 
 
 @lru_cache(maxsize=4)
-def running_text(text: str | None, seed: int, tokenizer: str | None) -> Stream:
+def running_text(
+    text: str | None, seed: int, tokenizer: "PreTrainedTokenizerBase | None"
+) -> Stream:
     """Return the padding ``books``: sentences of the user's text file, or generated ones.
 
     Args:
         text: UTF-8 text file; None for generated sentences.
         seed: of the generated sentences.
-        tokenizer: folder or hub name; without one, costs are pieces.
+        tokenizer: counts; without one, costs are pieces.
 
     Raises:
         DataError: when the file cannot be read or holds no usable sentence.
@@ -199,13 +196,13 @@ def mix(
         separator: between units of one run.
         where: before which unit each paragraph stands; at equal places in the order given.
     """
-    pieces: list[str] = []
+    mixed: list[str] = []
     done = 0
     for place, paragraph in sorted(zip(where, paragraphs, strict=True), key=lambda pair: pair[0]):
-        pieces += [separator.join(units[done:place]), paragraph]
+        mixed += [separator.join(units[done:place]), paragraph]
         done = place
-    pieces.append(separator.join(units[done:]))
-    return "\n".join(piece for piece in pieces if piece)
+    mixed.append(separator.join(units[done:]))
+    return "\n".join(part for part in mixed if part)
 
 
 def draws(seed: int, index: int, starts: int) -> tuple[int, list[float]]:

@@ -57,8 +57,8 @@ class Problem:
 
     kind: Kind
     label: bool
-    facts: tuple[str, str]
-    paragraphs: tuple[str, str]
+    facts: Sequence[str]
+    paragraphs: Sequence[str]
     question: str
     rule: str | None = None
 
@@ -124,7 +124,7 @@ def _monorel(rng: random.Random, everyone: Iterator[str], label: bool) -> Proble
         for fact, (one, other) in zip(facts, told, strict=True)
     ]
     asked, than = (top, bottom) if label else (bottom, top)
-    return _problem("MonoRel", label, facts, texts, f"Is {asked} {relation} than {than}?")
+    return Problem("MonoRel", label, facts, texts, f"Is {asked} {relation} than {than}?")
 
 
 def _pir(rng: random.Random, everyone: Iterator[str], label: bool) -> Problem:
@@ -138,7 +138,7 @@ def _pir(rng: random.Random, everyone: Iterator[str], label: bool) -> Problem:
     rng.shuffle(told)
     texts = [_paragraph(rng, fact, more, first=first) for fact, more, first in told]
     question = f"Is {person} in a {stated if label else other} room?"
-    return _problem("PIR", label, [fact for fact, _, _ in told], texts, question)
+    return Problem("PIR", label, [fact for fact, _, _ in told], texts, question)
 
 
 def _ruletaker(rng: random.Random, everyone: Iterator[str], label: bool) -> Problem:
@@ -154,7 +154,7 @@ def _ruletaker(rng: random.Random, everyone: Iterator[str], label: bool) -> Prob
     ]
     rule = f"If X is {one} and X is {two} then X is {derived}."
     question = f"{person} is {derived}"
-    return _problem("Simplified RuleTaker", label, facts, texts, question, rule)
+    return Problem("Simplified RuleTaker", label, facts, texts, question, rule)
 
 
 MAKERS: dict[Kind, Callable[[random.Random, Iterator[str], bool], Problem]] = {
@@ -162,19 +162,6 @@ MAKERS: dict[Kind, Callable[[random.Random, Iterator[str], bool], Problem]] = {
     "PIR": _pir,
     "Simplified RuleTaker": _ruletaker,
 }
-
-
-def _problem(
-    kind: Kind,
-    label: bool,
-    facts: Sequence[str],
-    paragraphs: Sequence[str],
-    question: str,
-    rule: str | None = None,
-) -> Problem:
-    return Problem(
-        kind, label, (facts[0], facts[1]), (paragraphs[0], paragraphs[1]), question, rule
-    )
 
 
 def _paragraph(rng: random.Random, fact: str, more: Sequence[str], **blanks: str) -> str:

@@ -22,14 +22,14 @@ from typing import Any, get_args
 import datasets
 
 from kv_tasks.cache import cached_rows
-from kv_tasks.documents import check_choice
+from kv_tasks.documents import check_choice, check_samples
 from kv_tasks.errors import DataError
 from kv_tasks.flenqa import ANSWER_TOKENS
 from kv_tasks.flenqa_documents import Padded, Padding, Settings
 from kv_tasks.flenqa_padding import Dispersion
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.registration import refuse_stale
-from kv_tasks.windows import Window, window
+from kv_tasks.windows import window
 
 
 def load(
@@ -70,21 +70,20 @@ def load(
     refuse_stale(config_source)
     check_choice("flenqa_synth", "dispersion", dispersion, get_args(Dispersion))
     check_choice("flenqa_synth", "padding", padding, get_args(Padding))
-    if (ctx_size is None) == (tokens is None) or samples < 1:
+    check_samples("flenqa_synth", samples, endless=True)
+    if (ctx_size is None) == (tokens is None):
         raise DataError(
-            f"flenqa_synth: ctx_size {ctx_size}, tokens {tokens}, samples {samples}; give one of "
-            "ctx_size and tokens, null for the other, and 1 sample or more"
+            f"flenqa_synth: ctx_size {ctx_size}, tokens {tokens}; give one of them, null for the "
+            "other"
         )
     if padding_text is not None:
         _check_text(padding_text, padding)
-    settings = Settings(
-        dispersion,
-        padding,
-        data_seed,
-        ctx_size or tokens or 0,
-        None if tokens is None else _window(tokens, ModelArguments.of(metadata).tokenizer),
-        padding_text,
-    )
+    wanted = None
+    if tokens is not None:
+        model = ModelArguments.of(metadata)
+        wanted = window(tokens, model, answer_tokens=ANSWER_TOKENS, task="flenqa_synth")
+    length = ctx_size or tokens or 0
+    settings = Settings(dispersion, padding, data_seed, length, wanted, padding_text)
     counts = _counts(settings, samples)
     made = [Padded(settings, n).document(count) for n, count in enumerate(counts)]
     return {"test": datasets.Dataset.from_list(made)}
@@ -98,10 +97,6 @@ def _check_text(path: str, padding: Padding) -> None:
         )
     if not Path(path).is_file():
         raise DataError(f"flenqa_synth: padding_text {path}: no such file; name a UTF-8 .txt file")
-
-
-def _window(tokens: int, tokenizer: str | None) -> Window:
-    return window(tokens, tokenizer, answer_tokens=ANSWER_TOKENS, task="flenqa_synth")
 
 
 def _counts(settings: Settings, samples: int) -> list[int]:

@@ -65,8 +65,8 @@ def load_kind(
         count = kind.dictionaries if dictionaries is None else dictionaries
         rows = kind_rows(kind, dictionaries=count, data_seed=data_seed, **settings)
         return {"test": datasets.Dataset.from_list(list(rows))}
-    name = ModelArguments.of(metadata).tokenizer
-    wanted = window(tokens, name, answer_tokens=kind.answer_tokens, task=f"kv_{kind.name}")
+    model = ModelArguments.of(metadata)
+    wanted = window(tokens, model, answer_tokens=kind.answer_tokens, task=task)
 
     def build() -> Iterator[dict[str, Any]]:
         for fitted in fitted_contexts(

@@ -7,7 +7,7 @@ prompt. Prompt and target are those of :mod:`kv_tasks.kv_simple`.
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -26,13 +26,13 @@ from kv_tasks.dictionaries import (
 )
 from kv_tasks.documents import check_samples
 from kv_tasks.errors import DataError
-from kv_tasks.kv_documents import document_of, score_kind
+from kv_tasks.kv_documents import document_of
 from kv_tasks.kv_simple import SIMPLE
 from kv_tasks.kv_windows import AFTER, BEFORE
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.registration import refuse_stale
-from kv_tasks.tokens import count_tokens
-from kv_tasks.windows import Window, window
+from kv_tasks.tokens import longest
+from kv_tasks.windows import Window, fitting, window
 
 # No tokenizer writes a dictionary in fewer tokens; and there are 9,900 keys in all.
 _FEWEST_TOKENS, _MOST_DICTIONARIES = 20, 6000
@@ -80,12 +80,6 @@ def haystack(tokens: int, data_seed: int, index: int, count: int) -> Context:
     return Context(name, shown, needles(SIMPLE, name, golds[:count], range(count)))
 
 
-@lru_cache(maxsize=4)
-def _block(tokens: int, data_seed: int, index: int, count: int) -> tuple[str, ...]:
-    shown = haystack(tokens, data_seed, index, count).dictionaries
-    return tuple(render(number, d) for number, d in enumerate(shown, start=1))
-
-
 def load(
     *,
     tokens: int,
@@ -111,8 +105,8 @@ def load(
     """
     refuse_stale(config_source)
     check_samples("kv_sweep", haystacks, name="haystacks", endless=True)
-    name = ModelArguments.of(metadata).tokenizer
-    wanted = window(tokens, name, answer_tokens=SIMPLE.answer_tokens, task="kv_sweep")
+    model = ModelArguments.of(metadata)
+    wanted = window(tokens, model, answer_tokens=SIMPLE.answer_tokens, task="kv_sweep")
     settings: dict[str, Any] = {"data_seed": data_seed, "template": template}
 
     def build() -> Iterator[dict[str, Any]]:
@@ -129,18 +123,17 @@ def _questions(
     tokens, name = window.tokens, _name(window.tokens, data_seed, index)
     golds = _golds(name, tokens)
     asked = [n.asked(template=template) for n in needles(SIMPLE, name, golds, range(len(golds)))]
-    lengths = count_tokens(window.tokenizer, asked)
-    longest = asked[lengths.index(max(lengths))]
-    room = window.room(prompt([], longest))
+    question = longest(window.tokenizer, asked)
+    room = window.room(prompt([], question))
     lines = (render(number, d) for number, d in enumerate(_dictionaries(name, tokens), start=1))
     taken, counts = window.costs(lines, room, before=BEFORE, after=AFTER)
-    fitting = sum(1 for total in itertools.accumulate(counts) if total <= room)
-    if fitting == len(golds):
+    size = fitting(counts, room)
+    if size == len(golds):
         raise DataError(
-            f"kv_sweep: a window of {tokens} tokens holds more than {fitting} dictionaries, "
+            f"kv_sweep: a window of {tokens} tokens holds more than {size} dictionaries, "
             "as many as there are keys for; choose a shorter window"
         )
-    proof = window.prove(fitting, lambda count: prompt(taken[:count], longest), fewest=1)
+    proof = window.prove(size, lambda count: prompt(taken[:count], question), fewest=1)
     context = haystack(tokens, data_seed, index, proof.lines)
     # The three-gap theorem: whatever prefix is asked, its dictionaries lie evenly apart.
     spread = sorted(range(proof.lines), key=lambda number: (number * GOLDEN_RATIO) % 1.0)
@@ -153,11 +146,5 @@ def _questions(
 
 def doc_to_text(doc: dict[str, Any]) -> str:
     """Return the prompt of a document that :func:`load` made."""
-    which = (doc["tokens"], doc["data_seed"], doc["haystack"], doc["dictionaries"])
-    needle = haystack(*which).needles[doc["gold_position"] - 1]
-    return prompt(_block(*which), needle.asked(template=doc["template"]))
-
-
-def process_results(doc: dict[str, Any], results: Sequence[str]) -> dict[str, float | None]:
-    """Score the raw response ``results[0]``, see :func:`kv_tasks.kv_documents.score_kind`."""
-    return score_kind(SIMPLE, results[0], doc)
+    context = haystack(doc["tokens"], doc["data_seed"], doc["haystack"], doc["dictionaries"])
+    return context.prompt(context.needles[doc["gold_position"] - 1], template=doc["template"])

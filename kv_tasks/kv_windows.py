@@ -25,8 +25,8 @@ from kv_tasks.dictionaries import (
     render,
     stream,
 )
-from kv_tasks.tokens import count_lines, count_tokens
-from kv_tasks.windows import Window, largest
+from kv_tasks.tokens import count_lines, longest
+from kv_tasks.windows import Window, fitting, largest
 
 # What stands around the first and the last line; every kind's question begins so.
 BEFORE, AFTER = f"{INSTRUCTION}\n\n", "\nAbove is a list"
@@ -88,8 +88,8 @@ class _Draft:
                 others.append(self.kind.dictionary(rng, None, reserved))
                 yield render(number, others[-1])
 
-        longest = self._longest(needles(self.kind, self.name, golds, range(self.asked)))
-        room = self.window.room(prompt([], longest))
+        question = self._longest(needles(self.kind, self.name, golds, range(self.asked)))
+        room = self.window.room(prompt([], question))
         taken, counts = self.window.costs(lines(), room, before=BEFORE, after=AFTER)
         sums = [0, *itertools.accumulate(counts)]
 
@@ -99,8 +99,7 @@ class _Draft:
             spent = sums[size] + self._exchange(self._places(size), gold, taken, counts)
             return spent <= room
 
-        guess = next((n for n, spent in enumerate(sums) if spent > room), len(sums)) - 1
-        size = largest(counts, fits, guess)
+        size = largest(len(counts), fits, fitting(counts, room))
         proof = self.window.prove(
             size,
             lambda n: prompt(self._shown(taken[:n], gold), self._longest(self._needles(n, golds))),
@@ -121,8 +120,7 @@ class _Draft:
 
     def _longest(self, found: Sequence[Needle]) -> str:
         asked = [needle.asked(template=self.template) for needle in found]
-        counts = count_tokens(self.window.tokenizer, asked)
-        return asked[counts.index(max(counts))]
+        return longest(self.window.tokenizer, asked)
 
     def _shown(self, lines: list[str], gold: Sequence[Dictionary]) -> list[str]:
         for place, dictionary in zip(self._places(len(lines)), gold, strict=True):

@@ -31,7 +31,7 @@ from kv_tasks.corpora import load_corpus, retrieved
 from kv_tasks.documents import check_choice, check_samples, document
 from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import prompt
-from kv_tasks.mdqa_windows import check_window, fitting, proven
+from kv_tasks.mdqa_windows import check_window, documents_fitting, proven
 from kv_tasks.model_arguments import ModelArguments
 from kv_tasks.normalize import best_subspan_em, contains_answer
 from kv_tasks.questions import Corpus, Question
@@ -160,7 +160,7 @@ def load(
         check_window(tokens, documents, gold_position, distractors)
         wanted = window(
             tokens,
-            ModelArguments.of(metadata).tokenizer,
+            ModelArguments.of(metadata),
             answer_tokens=ANSWER_TOKENS,
             task="mdqa_pos_synth",
         )
@@ -230,7 +230,7 @@ def _fitted(
     source = load_corpus(corpus)
     for question in _asked(corpus)[:samples]:
         rows = list(_admissible((question,), source, seed))
-        fit = fitting(corpus, question, rows, window)
+        fit = documents_fitting(corpus, question, rows, window)
         if fit > len(rows):
             raise DataError(
                 f"a window of {window.tokens} tokens: all {fit} documents of the corpus {corpus} "

@@ -3,7 +3,7 @@
 A document is tokenized once, as a line of the prompt, for all questions, lengths and depths.
 """
 
-import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +13,7 @@ from kv_tasks.errors import DataError
 from kv_tasks.mdqa_prompt import INSTRUCTION, line, prompt
 from kv_tasks.questions import Question
 from kv_tasks.tokens import count_lines, count_tokens
-from kv_tasks.windows import Proof, Window
+from kv_tasks.windows import Proof, Window, fitting
 
 _BEFORE, _AFTER = f"{INSTRUCTION}\n\n", "\nQuestion: "
 # Documents are counted under a number of three digits, and corrected for their own.
@@ -60,7 +60,7 @@ def _costs(name: str, window: Window) -> _Costs:
     return _Costs(tuple(documents), numbers)
 
 
-def fitting(name: str, question: Question, rows: Sequence[int], window: Window) -> int:
+def documents_fitting(name: str, question: Question, rows: Sequence[int], window: Window) -> int:
     """Return how many documents fit, the gold one and the first of ``rows``.
 
     The sum does not depend on where the gold document stands, so that a question has the same
@@ -79,11 +79,8 @@ def fitting(name: str, question: Question, rows: Sequence[int], window: Window) 
     room = window.room(prompt(question.question, [("", "")]))
     gold = [line(_NUMBER, question.title, question.text)]
     own = count_lines(window.tokenizer, gold, before=_BEFORE, after=_AFTER)[0]
-    spent = itertools.accumulate(
-        (costs.documents[row] + costs.numbers[number] for number, row in enumerate(rows, start=2)),
-        initial=own + costs.numbers[1],
-    )
-    return sum(1 for _ in itertools.takewhile(lambda total: total <= room, spent))
+    shown = [own, *(costs.documents[row] for row in rows)]
+    return fitting(map(operator.add, shown, costs.numbers[1:]), room)
 
 
 def proven(
@@ -95,7 +92,7 @@ def proven(
         question: what is asked.
         shown: (title, text) of the distractors.
         depth: 0 for the gold document first, 1 for last.
-        window: as for :func:`fitting`.
+        window: as for :func:`documents_fitting`.
     """
 
     def place(documents: int) -> int:

@@ -69,19 +69,11 @@ class ModelArguments:
         limit, raised_by = _limit(metadata, tokenizer, loading)
         return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long, **loading)
 
-    def load_tokenizer(self) -> Any:
-        """Return the tokenizer, of the model's revision where it is the model's own.
-
-        Raises:
-            ModelError: it cannot be loaded.
-            ValueError: nobody said which.
-        """
-        if self.tokenizer is None:
-            raise ValueError("no tokenizer is known")
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the tokenizer is loaded: of the model's revision where it is the model's own."""
         revision = None if self.named else self.revision
-        return load_tokenizer(
-            self.tokenizer, revision=revision, trust_remote_code=self.trust_remote_code
-        )
+        return {"revision": revision, "trust_remote_code": self.trust_remote_code}
 
 
 def _completions(metadata: Mapping[str, Any]) -> bool:
@@ -136,9 +128,9 @@ def _configured(
     try:
         from transformers import AutoConfig
 
-        named = {} if packed is None else {"gguf_file": packed}
+        file = {} if packed is None else {"gguf_file": packed}
         config = AutoConfig.from_pretrained(
-            model, revision=revision, trust_remote_code=trust_remote_code, **named
+            model, revision=revision, trust_remote_code=trust_remote_code, **file
         ).get_text_config()
     except Exception:  # noqa: BLE001 - a damaged file can raise anything
         return None

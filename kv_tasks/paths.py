@@ -31,7 +31,7 @@ def task_configs() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloaded files: $KV_TASKS_CACHE, or the user's cache folder."""
+    """Return where downloads and built documents are kept: $KV_TASKS_CACHE, or the user's cache."""
     if chosen := os.environ.get("KV_TASKS_CACHE"):
         return Path(chosen)
     home = os.environ.get("XDG_CACHE_HOME")

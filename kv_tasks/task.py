@@ -17,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask
 from kv_tasks import console
 from kv_tasks.errors import ModelError, PromptTooLongError
 from kv_tasks.model_arguments import ModelArguments
-from kv_tasks.tokens import as_read, count_tokens
+from kv_tasks.tokens import as_read, count_read, load_tokenizer
 
 # The harness's own default where a task or user states none.
 _ANSWER_TOKENS = 256
@@ -111,22 +111,15 @@ class Task(ConfigurableTask):  # type: ignore[misc]
                 )
             return
         try:
-            tokenizer = model.load_tokenizer()
+            tokenizer = load_tokenizer(model.tokenizer, **model.loading)
         except ModelError as error:
             if model.named:
                 raise
             console.warn(f"task {self.task_name}: no prompt is measured: {error}")
             return
         texts = [as_read(tokenizer, request.args[0]) for request in self.instances]
-        added = tokenizer.num_special_tokens_to_add()
-        # The harness adds no second first token, but a first one to a chat that begins without.
-        begun = tuple(filter(None, [tokenizer.bos_token]))
-        counts = [
-            count + (0 if text.startswith(begun) else added)
-            for text, count in zip(texts, count_tokens(tokenizer, texts), strict=True)
-        ]
         needed = {}
-        for request, count in zip(self.instances, counts, strict=True):
+        for request, count in zip(self.instances, count_read(tokenizer, texts), strict=True):
             self._lengths[request.doc_id] = count
             answer = request.args[1].get("max_gen_toks", _ANSWER_TOKENS)
             if model.limit is not None and count + answer > model.limit:

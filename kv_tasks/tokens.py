@@ -1,6 +1,5 @@
 """Tokenizers, and how many tokens texts and the lines of a text are."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -122,18 +121,47 @@ def _templated(
         ) from error
 
 
-def count_tokens(
-    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, special: bool = False
+def count_tokens(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text, on all cores, none of them added."""
+    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
+    return [len(ids) for ids in encoded["input_ids"]]
+
+
+def count_read(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[int]:
+    """Return the tokens that the harness's models read of each text.
+
+    A tokenizer adds tokens of its own, such as a first one. The harness adds no second first
+    token, but it does add the first one to a rendered chat that begins without.
+    """
+    added = tokenizer.num_special_tokens_to_add()
+    begun = tuple(filter(None, [tokenizer.bos_token]))
+    return [
+        count + (0 if text.startswith(begun) else added)
+        for text, count in zip(texts, count_tokens(tokenizer, texts), strict=True)
+    ]
+
+
+def count_added(
+    tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], *, before: str, separator: str = ""
 ) -> list[int]:
-    """Return the number of tokens of each text, on all cores.
+    """Return what each text, behind a separator, adds to the tokens of the one before it.
 
     Args:
         tokenizer: of the model that will read the texts.
-        texts: any texts.
-        special: whether to count what the tokenizer adds by itself, such as a first token.
+        texts: that follow one another.
+        before: what stands in front of the first.
+        separator: between any two.
     """
-    encoded = tokenizer(list(texts), add_special_tokens=special, return_attention_mask=False)
-    return [len(ids) for ids in encoded["input_ids"]]
+    earlier = [before, *texts[:-1]]
+    pairs = [f"{one}{separator}{two}" for one, two in zip(earlier, texts, strict=True)]
+    alone, both = count_tokens(tokenizer, earlier), count_tokens(tokenizer, pairs)
+    return [n - m for n, m in zip(both, alone, strict=True)]
+
+
+def longest(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> str:
+    """Return the first of the texts that no other exceeds in tokens."""
+    counts = count_tokens(tokenizer, texts)
+    return texts[counts.index(max(counts))]
 
 
 def count_lines(
@@ -155,7 +183,7 @@ def count_lines(
     text = before + "".join(f"{line}\n" for line in lines) + after
     starts = _token_starts(tokenizer, text)
     if starts is None:
-        return _count_lines_slowly(tokenizer, lines, before)
+        return count_added(tokenizer, [f"{line}\n" for line in lines], before=before)
     return [int(n) for n in np.diff(np.searchsorted(starts, ends, side="left"))]
 
 
@@ -169,13 +197,3 @@ def _token_starts(tokenizer: Any, text: str) -> "np.ndarray[Any, Any] | None":
     backend.no_padding()
     encoding = backend.encode(text, add_special_tokens=False)
     return np.fromiter((start for start, _ in encoding.offsets), dtype=np.int64)
-
-
-def _count_lines_slowly(
-    tokenizer: "PreTrainedTokenizerBase", lines: Sequence[str], before: str
-) -> list[int]:
-    """Count each line as what it adds to the line before it."""
-    earlier = [before, *(f"{line}\n" for line in lines)]
-    pairs = [first + second for first, second in itertools.pairwise(earlier)]
-    alone = count_tokens(tokenizer, earlier[:-1])
-    return [n - m for n, m in zip(count_tokens(tokenizer, pairs), alone, strict=True)]

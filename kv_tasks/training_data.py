@@ -21,7 +21,7 @@ from kv_tasks.dictionaries import Context, Needle, Placement, Split, contexts
 from kv_tasks.errors import UsageError
 from kv_tasks.kinds import kind_of
 from kv_tasks.kv_windows import fitted_contexts
-from kv_tasks.training_forms import Form, shaped
+from kv_tasks.training_forms import Form, place, shaped
 from kv_tasks.windows import Window
 
 _CHUNK = 8
@@ -213,13 +213,5 @@ def _row(
     asked = [context.prompt(first, template=template)]
     asked += [needle.asked(template=template) for needle in needles[1:]]
     answers = [needle.answer for needle in needles]
-    return shaped(list(zip(asked, answers, strict=True)), form, _place(context, first))
-
-
-def _place(context: Context, needle: Needle) -> dict[str, Any]:
-    gold = needle.golds[0]
-    return {
-        "context_id": context.context_id,
-        "gold_position": gold.dictionary,
-        "depth": context.depth(gold),
-    }
+    where = place(context.context_id, first.golds[0].dictionary, len(context.dictionaries))
+    return shaped(list(zip(asked, answers, strict=True)), form, where)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from kv_tasks.errors import UsageError
+from kv_tasks.documents import depth_of
 
 Form = Literal["messages", "prompt-completion", "openai"]
 
@@ -11,25 +11,35 @@ Form = Literal["messages", "prompt-completion", "openai"]
 OPENAI_SYSTEM = "Write a response that appropriately completes the request."
 
 
+def place(context_id: str, gold_position: int, candidates: int) -> dict[str, Any]:
+    """Return where the gold dictionary or document is, by which rows are packed and plotted.
+
+    Args:
+        context_id: rows with the same one share their haystack.
+        gold_position: 1-based.
+        candidates: how many dictionaries, documents or lines the haystack has.
+    """
+    return {
+        "context_id": context_id,
+        "gold_position": gold_position,
+        "depth": depth_of(gold_position, candidates),
+    }
+
+
 def shaped(
-    turns: Sequence[tuple[str, str]], form: Form, place: Mapping[str, Any]
+    turns: Sequence[tuple[str, str]], form: Form, where: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a line.
 
     Args:
         turns: (question, answer) of a conversation, one or more.
-        form: ``messages``; ``prompt-completion``; ``openai``, with the authors' system message
-            and nothing that the service would refuse.
-        place: where the gold dictionary or document is; not in the ``openai`` form.
-
-    Raises:
-        UsageError: when a conversation of several turns is to be a prompt and a completion.
+        form: ``messages``; ``prompt-completion``, of one turn; ``openai``, with the authors'
+            system message and nothing that the service would refuse.
+        where: see :func:`place`; not in the ``openai`` form.
     """
     if form == "prompt-completion":
-        if len(turns) > 1:
-            raise UsageError("several turns have no prompt and completion; choose messages")
         ((prompt, completion),) = turns
-        return {"prompt": prompt, "completion": completion, **place}
+        return {"prompt": prompt, "completion": completion, **where}
     messages = [
         {"role": role, "content": content}
         for turn in turns
@@ -37,4 +47,4 @@ def shaped(
     ]
     if form == "openai":
         return {"messages": [{"role": "system", "content": OPENAI_SYSTEM}, *messages]}
-    return {"messages": messages, **place}
+    return {"messages": messages, **where}

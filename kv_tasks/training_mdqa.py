@@ -7,7 +7,7 @@ One row, shortened:
      "context_id": "nq-open-0017", "gold_position": 12, "depth": 0.579}
 
 Questions and documents are those that no task evaluates (:mod:`kv_tasks.corpora`). Gold
-positions are balanced: every part of the rows covers all of them. The answer is one that the
+positions are balanced: every prefix of the rows covers them evenly. The answer is one that the
 gold document states word for word; training on another would teach to answer from memory.
 
 With ``encyclopedia-training`` (650 questions) and ``encyclopedia-training-large`` (8,000)
@@ -27,7 +27,7 @@ from kv_tasks.mdqa import distractors
 from kv_tasks.mdqa_prompt import prompt
 from kv_tasks.normalize import contains_answer, normalize
 from kv_tasks.questions import Corpus, Question
-from kv_tasks.training_forms import Form, shaped
+from kv_tasks.training_forms import Form, place, shaped
 
 Asked = tuple[Question, str]
 """A question with the answer that its gold document states."""
@@ -118,22 +118,18 @@ def _context(
         for row in distractors(golds[0], source, documents - len(golds), seed, beside=golds[1:])
     ]
     places = gold_places(rng, index, documents, len(golds), "even")
-    for place, question in sorted(zip(places, golds, strict=True), key=lambda pair: pair[0]):
-        chosen.insert(place, question)
+    for number, question in sorted(zip(places, golds, strict=True), key=lambda pair: pair[0]):
+        chosen.insert(number, question)
     shown = [(document.title, document.text) for document in chosen]
-    for place, (question, answer) in zip(places, group, strict=True):
-        where = {
-            "context_id": golds[0].question_id,
-            "gold_position": place + 1,
-            "depth": place / max(1, documents - 1),
-        }
+    for number, (question, answer) in zip(places, group, strict=True):
+        where = place(golds[0].question_id, number + 1, documents)
         yield shaped([(prompt(question.question, shown), answer)], form, where)
 
 
 def _apart(asked: Sequence[Asked], size: int) -> Iterator[list[Asked]]:
     """Yield groups of ``size`` questions whose gold documents answer their own question only.
 
-    Groups keep the order as far as that allows; who finds no group at the end is not asked.
+    Groups keep the order as far as that allows; a question that finds none at the end is not asked.
     """
     waiting = list(asked)
     while len(waiting) >= size:

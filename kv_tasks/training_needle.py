@@ -11,7 +11,7 @@ its question: the variant of G. Kamradt's test by Arize AI
 (github.com/Arize-ai/LLMTest_NeedleInAHaystack), close to RULER's (arXiv 2404.06654). The
 paper's own rows are not at hand, so the rest is ours: the instruction, generated text instead
 of essays, each sentence on a line of its own, the answer as a sentence, and several needles in
-one haystack. Depths are even: every part of the rows covers all of them.
+one haystack. Depths are even, in every prefix of the rows.
 """
 
 import itertools
@@ -24,10 +24,10 @@ from typing import Any, Literal
 from kv_tasks.dictionaries import gold_places
 from kv_tasks.errors import UsageError
 from kv_tasks.needle_text import CITIES, INSTRUCTION, Needle, prompt, running_text
-from kv_tasks.tokens import count_lines, count_tokens
+from kv_tasks.tokens import count_lines, count_tokens, longest
 from kv_tasks.training_data import Specification
-from kv_tasks.training_forms import Form, shaped
-from kv_tasks.windows import Window
+from kv_tasks.training_forms import Form, place, shaped
+from kv_tasks.windows import Window, fitting
 
 # About 4,000 tokens of the generated text, the length of the paper's other training prompts.
 LINES = 150
@@ -90,12 +90,8 @@ def rows(
         haystack = _Haystack.drawn(name, index, questions_per_context)
         running = source(random.Random(f"{name}:text"))
         shown = haystack.filled(running, window) if window else haystack.of(running, lines)
-        for place, needle in zip(haystack.places(len(shown)), haystack.needles, strict=True):
-            where = {
-                "context_id": name,
-                "gold_position": place + 1,
-                "depth": place / (len(shown) - 1),
-            }
+        for number, needle in zip(haystack.places(len(shown)), haystack.needles, strict=True):
+            where = place(name, number + 1, len(shown))
             yield shaped([(prompt(shown, needle.question), needle.answer)], form, where)
 
 
@@ -151,8 +147,8 @@ class _Haystack:
         """Return all lines, those of the text and the needles."""
         lines = list(text)
         places = self.places(len(text) + len(self.needles))
-        for place, needle in sorted(zip(places, self.needles, strict=True), key=lambda p: p[0]):
-            lines.insert(place, needle.sentence)
+        for number, needle in sorted(zip(places, self.needles, strict=True), key=lambda p: p[0]):
+            lines.insert(number, needle.sentence)
         return lines
 
     def filled(self, text: Iterator[str], window: Window) -> list[str]:
@@ -164,15 +160,13 @@ class _Haystack:
         tokenizer = window.tokenizer
         answers = count_tokens(tokenizer, [needle.answer for needle in self.needles])
         window = replace(window, answer_tokens=max(answers) + _TURN_END)
-        questions = [needle.question for needle in self.needles]
-        counts = count_tokens(tokenizer, questions)
-        longest = questions[counts.index(max(counts))]
+        question = longest(tokenizer, [needle.question for needle in self.needles])
         stated = [needle.sentence for needle in self.needles]
         needles = sum(count_lines(tokenizer, stated, before=_BEFORE, after=_AFTER))
-        chosen = _fitting(text, window, window.room(prompt([], longest)) - needles)
+        chosen = _fitting(text, window, window.room(prompt([], question)) - needles)
 
         def render(lines: int) -> str:
-            return prompt(self._mixed(chosen[: lines - len(stated)]), longest)
+            return prompt(self._mixed(chosen[: lines - len(stated)]), question)
 
         most = len(chosen) + len(stated)
         proof = window.prove(most, render, fewest=len(stated) + 1)
@@ -189,7 +183,7 @@ def _fitting(text: Iterator[str], window: Window, room: int) -> list[str]:
     more = list(itertools.islice(text, _SPARE))
     taken += more
     counts += count_lines(window.tokenizer, more, before=_BEFORE, after=_AFTER)
-    kept = max(0, sum(spent <= room for spent in itertools.accumulate(counts)) - 2)
+    kept = max(0, fitting(counts, room) - 2)
     left = room - sum(counts[:kept])
 
     def cost(tail: tuple[int, ...]) -> int:

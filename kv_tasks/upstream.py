@@ -50,7 +50,7 @@ def published(relative_path: str) -> Path:
     config = datasets.DownloadConfig(use_etag=False)
     try:
         path = Path(datasets.DownloadManager(download_config=config).download(url))
-    except OSError as error:
+    except Exception as error:  # the library's own, its client's, the system's
         way = f"set ${VARIABLE} to a folder that holds {{relative_path}}"
         raise OSError(f"{{url}}: cannot be downloaded ({{error}}); {{way}}") from error
     if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -278,7 +278,9 @@ def _source(family: Family, configs: str) -> str:
     table = {name: (PUBLISHED[name].url, PUBLISHED[name].sha256) for name in family.files}
     replaced["kv_tasks.datafiles.PUBLISHED"] = _table(table)
     bundle = Bundle(replaced)
-    for name in dict.fromkeys(_FUNCTION.findall(configs)):
+    # What builds the documents comes first, whatever the order of the files.
+    names = dict.fromkeys(_FUNCTION.findall(configs))
+    for name in sorted(names, key=lambda name: not name.endswith(".load")):
         bundle.add(name)
     return _formatted(bundle.render(family.title))
 
@@ -296,13 +298,18 @@ def _table(files: Mapping[str, tuple[str, str | None]]) -> str:
 
 
 def _formatted(source: str) -> str:
-    """Return source as the harness's formatter leaves it, as it is where ruff is not there."""
+    """Return source with its imports sorted and formatted by ruff, as the harness's own is."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     ruff = shutil.which("ruff", path=path)
     if ruff is None:
-        console.warn("ruff is not installed: run ruff format over what is written")
+        console.warn("ruff is not installed: run ruff check --fix and ruff format over utils.py")
         return source
-    command = [ruff, "format", "--isolated", "--target-version", "py310", "-"]
-    # In UTF-8 whatever the locale: the prompts have typographic quotation marks.
-    done = subprocess.run(command, input=source, capture_output=True, encoding="utf-8", check=True)
-    return done.stdout
+    sort = ["check", "--select", "I", "--fix", "--config", "lint.isort.lines-after-imports=2"]
+    for step in (sort, ["format"]):
+        command = [ruff, *step, "--quiet", "--isolated", "--target-version", "py310", "-"]
+        # In UTF-8 whatever the locale: the prompts have typographic quotation marks.
+        done = subprocess.run(
+            command, input=source, stdout=subprocess.PIPE, encoding="utf-8", check=True
+        )
+        source = done.stdout
+    return source

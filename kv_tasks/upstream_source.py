@@ -7,15 +7,14 @@ gathered at the top. Two definitions of one name are an error, not a choice.
 import ast
 import importlib.util
 import re
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "kv_tasks"
 # What our own errors are where our package is not.
-ERRORS = dict.fromkeys(("DataError", "UsageError", "KVError", "ModelError"), "ValueError")
+ERRORS = dict.fromkeys(("DataError", "UsageError"), "ValueError")
 # What a registered copy of our YAML needs, and nobody else.
 _PROJECT_ONLY = (
     re.compile(r"^ +config_source: str \| None = None,\n", re.MULTILINE),
@@ -85,25 +84,12 @@ class Bundle:
             self.add(f"{module}.{name}")
 
     def render(self, docstring: str) -> str:
-        """Return the module's source text."""
-        own = {"standard": set[str](), "other": set[str]()}
-        names: dict[str, set[str]] = {}
-        for module, name in self.imports:
-            group = "standard" if module.split(".")[0] in sys.stdlib_module_names else "other"
-            if name is None:
-                own[group].add(f"import {module}")
-            else:
-                names.setdefault(module, set()).add(name)
-        for module, found in names.items():
-            group = "standard" if module.split(".")[0] in sys.stdlib_module_names else "other"
-            own[group].add(f"from {module} import {', '.join(sorted(found, key=_isort))}")
-        # isort's order: whole modules before names of modules.
-        blocks = [
-            "\n".join(sorted(lines, key=lambda line: (line.startswith("from"), line)))
-            for lines in own.values()
-        ]
-        head = f'"""{docstring}"""\n\n' + "\n\n".join(block for block in blocks if block)
-        return head + "\n\n\n" + _join(dict.fromkeys(self.texts.values()))
+        """Return the module's source text, its imports and blank lines as they come."""
+        imports = sorted(
+            f"import {module}" if name is None else f"from {module} import {name}"
+            for module, name in self.imports
+        )
+        return "\n".join([f'"""{docstring}"""', *imports, *dict.fromkeys(self.texts.values())])
 
 
 # Modules that a replacement may use although the module it stands in does not.
@@ -117,24 +103,6 @@ REPLACEMENT_IMPORTS: dict[str, tuple[str, str | None]] = {
     "os": ("os", None),
     "zipfile": ("zipfile", None),
 }
-
-
-def _isort(name: str) -> tuple[int, str]:
-    """Constants, classes, the rest: the order in which isort lists names."""
-    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
-    return kind, name
-
-
-def _join(texts: Iterable[str]) -> str:
-    """Join definitions with as many blank lines as a formatter leaves between them."""
-    joined, last = "", None
-    for text in texts:
-        block = text.lstrip().startswith(("def ", "class ", "@"))
-        if last is not None:
-            joined += "\n\n\n" if block or last else "\n"
-        joined += text
-        last = block
-    return joined + "\n"
 
 
 @cache

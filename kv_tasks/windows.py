@@ -7,13 +7,20 @@ prompt again and again while it grows would cost the square of its length.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kv_tasks.errors import DataError
-from kv_tasks.tokens import chat_prompt, count_lines, count_tokens, load_tokenizer
+from kv_tasks.model_arguments import ModelArguments
+from kv_tasks.tokens import (
+    chat_prompt,
+    count_lines,
+    count_read,
+    count_tokens,
+    load_tokenizer,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,16 +39,22 @@ class Window:
         tokens: prompt, chat template and answer together are at most so many.
         tokenizer_name: folder or hub name of the tokenizer that counts.
         answer_tokens: reserved for what will be generated (or trained on).
+        revision: of the tokenizer on the hub, None for its newest.
+        trust_remote_code: whether code that comes with it may run.
     """
 
     tokens: int
     tokenizer_name: str
     answer_tokens: int
+    revision: str | None = None
+    trust_remote_code: bool = False
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
         """The tokenizer itself."""
-        return load_tokenizer(self.tokenizer_name)
+        return load_tokenizer(
+            self.tokenizer_name, revision=self.revision, trust_remote_code=self.trust_remote_code
+        )
 
     @cached_property
     def overhead(self) -> int:
@@ -51,9 +64,7 @@ class Window:
     def measure(self, prompt: str) -> int:
         """Return the tokens that a model reads for ``prompt`` at most, in one tokenization."""
         text = chat_prompt(self.tokenizer, prompt) or prompt
-        # The harness begins a text with the first token that it lacks, a chat's, too.
-        begun = text.startswith(tuple(filter(None, [self.tokenizer.bos_token])))
-        return count_tokens(self.tokenizer, [text], special=not begun)[0] + self.thoughts
+        return count_read(self.tokenizer, [text])[0] + self.thoughts
 
     @cached_property
     def thoughts(self) -> int:
@@ -110,7 +121,7 @@ class Window:
         return taken, counts
 
     def prove(self, count: int, render: Callable[[int], str], *, fewest: int) -> "Proof":
-        """Return the prompt of ``count`` lines after tokenizing it as a whole.
+        """Return how many lines fit, ``count`` or a few less, after tokenizing their prompt whole.
 
         Args:
             count: lines that fit by their sum.
@@ -122,10 +133,9 @@ class Window:
         """
         limit = self.tokens - self.answer_tokens
         for lines in range(count, fewest - 1, -1):
-            prompt = render(lines)
-            length = self.measure(prompt)
+            length = self.measure(render(lines))
             if length <= limit:
-                return Proof(lines, prompt, length)
+                return Proof(lines, length)
         raise DataError(
             f"a window of {self.tokens} tokens holds fewer than {fewest} lines beside the "
             f"question, its chat template ({self.overhead} tokens) and the answer "
@@ -135,38 +145,42 @@ class Window:
 
 @dataclass(frozen=True)
 class Proof:
-    """A prompt of ``lines`` lines that was measured: ``length`` tokens, chat template included."""
+    """That the prompt of ``lines`` lines has ``length`` tokens, chat template included."""
 
     lines: int
-    prompt: str
     length: int
 
 
-def largest(counts: Sequence[int], fits: Callable[[int], bool], guess: int) -> int:
+def fitting(counts: Iterable[int], room: int) -> int:
+    """Return how many lines, from the first on, are ``room`` tokens or fewer together."""
+    return sum(1 for _ in itertools.takewhile(lambda s: s <= room, itertools.accumulate(counts)))
+
+
+def largest(most: int, fits: Callable[[int], bool], guess: int) -> int:
     """Return the largest number of lines that fits, from a good guess on.
 
     Args:
-        counts: tokens of each line; no more lines are there.
+        most: no more lines are there.
         fits: whether so many lines fit; true for 0 lines.
-        guess: where to begin.
+        guess: where to begin, 0 to ``most``.
     """
-    lines = max(0, min(guess, len(counts)))
+    lines = guess
     while lines and not fits(lines):
         lines -= 1
-    while lines < len(counts) and fits(lines + 1):
+    while lines < most and fits(lines + 1):
         lines += 1
     return lines
 
 
-def window(tokens: int, tokenizer: str | None, *, answer_tokens: int, task: str) -> Window:
+def window(tokens: int, model: ModelArguments, *, answer_tokens: int, task: str) -> Window:
     """Return the window that a task's metadata asks for.
 
     Raises:
         DataError: when there is no tokenizer to count with.
     """
-    if tokenizer is None:
+    if model.tokenizer is None:
         raise DataError(
             f"{task}: a window of {tokens} tokens needs the model's tokenizer; give "
             '--metadata \'{"tokenizer": "FOLDER_OR_HUB_NAME"}\' (kv-adapters eval: --tokenizer)'
         )
-    return Window(tokens, tokenizer, answer_tokens)
+    return Window(tokens, model.tokenizer, answer_tokens, **model.loading)

@@ -230,8 +230,8 @@ def test_the_state_of_the_union_pads_32000_tokens_worth(shared_data: Path, tmp_p
     ("arguments", "message"),
     [
         ({}, "ctx_size None, tokens None"),
-        ({"ctx_size": 250, "tokens": 4096}, "give one of ctx_size and tokens"),
-        ({"ctx_size": 250, "samples": 0}, "1 sample or more"),
+        ({"ctx_size": 250, "tokens": 4096}, "tokens 4096; give one of them"),
+        ({"ctx_size": 250, "samples": 0}, "samples 0; choose 1 or more"),
         ({"ctx_size": 20}, "ctx_size 20 is shorter than the key paragraphs"),
         ({"ctx_size": 250, "dispersion": "end"}, "dispersion 'end'; choose one of first"),
         ({"ctx_size": 250, "padding": "none"}, "padding 'none'; choose one of mixed"),

@@ -152,7 +152,7 @@ def test_a_sweep_asks_for_every_dictionary_of_one_haystack(tiny_folder: Path) ->
         (gold,) = doc["golds"]
         assert len(re.findall(rf"[{{ ]{gold['key'][0]}: ", prompt)) == 1
         assert doc["gold"] in prompt
-        assert kv_sweep.process_results(doc, doc["answers"])["exact_match"] == 1.0
+        assert kv_simple.process_results(doc, doc["answers"])["exact_match"] == 1.0
 
 
 @pytest.mark.parametrize("limit", [5, 10, 20])

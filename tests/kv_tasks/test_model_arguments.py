@@ -154,18 +154,15 @@ def test_a_model_with_code_of_its_own_has_its_limit_where_the_user_lets_it_run(
     (folder / "config.json").write_text(json.dumps({"model_type": "its-own", **config}))
     trusted = of(pretrained=str(folder), trust_remote_code=True)
     assert (trusted.limit, trusted.trust_remote_code) == (321, True)
-    assert trusted.load_tokenizer().vocab_size > 0
+    assert trusted.loading == {"revision": None, "trust_remote_code": True}
     assert of(pretrained=str(folder), trust_remote_code="True").limit == 321
 
 
-def test_the_models_revision_is_no_other_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(
-        "kv_tasks.model_arguments.load_tokenizer", lambda name, **how: asked.append((name, how))
-    )
-    of(pretrained="a/b", revision="v2", max_length=9).load_tokenizer()
-    of(pretrained="a/b", revision="v2", tokenizer="c/d", max_length=9).load_tokenizer()
-    assert [(name, how["revision"]) for name, how in asked] == [("a/b", "v2"), ("c/d", None)]
+def test_the_models_revision_is_no_other_tokenizers() -> None:
+    own = of(pretrained="a/b", revision="v2", max_length=9)
+    other = of(pretrained="a/b", revision="v2", tokenizer="c/d", max_length=9)
+    assert (own.tokenizer, own.loading["revision"]) == ("a/b", "v2")
+    assert (other.tokenizer, other.loading["revision"]) == ("c/d", None)
 
 
 @pytest.mark.parametrize("setting", ["tokenized_requests", "tokenizer_backend"])

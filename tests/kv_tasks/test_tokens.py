@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from kv_tasks.errors import ModelError
-from kv_tasks.tokens import chat_prompt, count_lines, count_tokens, load_tokenizer
+from kv_tasks.tokens import chat_prompt, count_lines, count_read, count_tokens, load_tokenizer
 
 LINES = [
     "Dictionary [1] {122: 765, 4548: 1475, 4818: 4782}",
@@ -164,14 +164,16 @@ def test_no_lines_are_no_tokens(tokenizer: Any) -> None:
     assert count_lines(tokenizer, [], before="before", after="after") == []
 
 
-def test_a_special_first_token_is_counted_when_asked_for() -> None:
+def test_a_first_token_that_the_tokenizer_adds_is_read_and_never_twice() -> None:
     tokenizer = words()
     backend = tokenizer.backend_tokenizer
     backend.post_processor = processors.TemplateProcessing(
         single="<unk> $A", special_tokens=[("<unk>", 0)]
     )
     assert count_tokens(tokenizer, ["one two", ""]) == [2, 0]
-    assert count_tokens(tokenizer, ["one two", ""], special=True) == [3, 1]
+    assert count_read(tokenizer, ["one two", ""]) == [3, 1]
+    tokenizer.bos_token = "<unk>"
+    assert count_read(tokenizer, ["<unk> one two", "one two"]) == [3, 3]
 
 
 def test_a_chat_prompt_is_what_the_template_makes_of_one_user_message(tiny_tokenizer: Any) -> None:

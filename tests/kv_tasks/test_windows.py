@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from kv_tasks import flenqa_synth, kv_simple, kv_sweep, mdqa
 from kv_tasks.errors import DataError, ModelError
-from kv_tasks.tokens import chat_prompt
+from kv_tasks.model_arguments import ModelArguments
+from kv_tasks.tokens import chat_prompt, load_tokenizer
 from kv_tasks.windows import SLACK, Window, largest, window
 
 BEFORE, AFTER = "Read.\n\n", "\nWhat is the answer?"
@@ -59,9 +62,9 @@ def test_a_proven_prompt_fits_and_two_more_lines_would_not(folder: str, tokens: 
     wanted = Window(tokens, folder, answer_tokens=40)
     lines, _, fits = fill(wanted)
     proof = wanted.prove(fits, lambda n: render(lines[:n]), fewest=1)
-    assert proof.prompt == render(lines[: proof.lines])
-    read = chat_prompt(wanted.tokenizer, proof.prompt)
-    ids = wanted.tokenizer(read or proof.prompt, add_special_tokens=read is None)["input_ids"]
+    prompt = render(lines[: proof.lines])
+    read = chat_prompt(wanted.tokenizer, prompt)
+    ids = wanted.tokenizer(read or prompt, add_special_tokens=read is None)["input_ids"]
     assert len(ids) == proof.length <= tokens - 40
     assert len(lines) >= proof.lines + 2
     assert wanted.measure(render(lines[: proof.lines + 2])) > tokens - 40
@@ -146,17 +149,37 @@ def test_proving_goes_down_to_what_really_fits(without_template: str) -> None:
         wanted.prove(43, words, fewest=40)
 
 
-@pytest.mark.parametrize("guess", [-3, 0, 4, 6, 7, 99])
+@pytest.mark.parametrize("guess", [0, 4, 6, 7, 10])
 def test_the_largest_number_is_found_from_any_guess(guess: int) -> None:
-    assert largest([1] * 10, lambda lines: lines <= 6, guess) == 6
-    assert largest([1] * 10, lambda lines: True, guess) == 10
-    assert largest([1] * 10, lambda lines: lines == 0, guess) == 0
+    assert largest(10, lambda lines: lines <= 6, guess) == 6
+    assert largest(10, lambda lines: True, guess) == 10
+    assert largest(10, lambda lines: lines == 0, guess) == 0
 
 
 def test_a_window_needs_a_tokenizer_and_says_how_to_name_one(tiny_folder: Path) -> None:
     with pytest.raises(DataError, match="kv_simple: a window of 4096 tokens .* --metadata"):
-        window(4096, None, answer_tokens=64, task="kv_simple")
-    assert window(9, str(tiny_folder), answer_tokens=3, task="x") == Window(9, str(tiny_folder), 3)
+        window(4096, ModelArguments.of({}), answer_tokens=64, task="kv_simple")
+    known = ModelArguments.of({"pretrained": str(tiny_folder)})
+    assert window(9, known, answer_tokens=3, task="x") == Window(9, str(tiny_folder), 3)
+
+
+@pytest.mark.parametrize("family", [kv_simple, kv_sweep, mdqa, flenqa_synth])
+def test_a_window_counts_with_the_models_revision_and_code(
+    family: ModuleType, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def load(name: str, **how: Any) -> Any:
+        asked.append((name, how))
+        return load_tokenizer(str(tiny_folder))
+
+    monkeypatch.setattr("kv_tasks.windows.load_tokenizer", load)
+    model = {"pretrained": "a/b", "revision": "v2", "trust_remote_code": True, "max_length": 9}
+    size: dict[str, Any] = {} if family is kv_sweep else {"samples": 1}
+    if family is mdqa:
+        size |= {"corpus": "encyclopedia", "documents": None, "depth": 0.5}
+    family.load(tokens=3000, **size, **model)
+    assert asked == [("a/b", {"revision": "v2", "trust_remote_code": True})]
 
 
 def test_a_windows_tokenizer_that_cannot_be_loaded_is_named(
