@@ -2,7 +2,7 @@
 
 Key-value retrieval counts an answer that gives the value and its dictionary's number; an adapter
 may find every value and no number. MDQA counts an answer in which an accepted one stands anywhere,
-so that a sentence is right more often than a name. A sweep asks every key of one haystack, whose
+so that a sentence is right more often than a name. A sweep asks every key of a haystack, whose
 answers are counted like independent ones.
 """
 
@@ -21,7 +21,7 @@ def form(pairs: Sequence[Pair], metric: str) -> str:
     said = [_values(pairs)]
     if metric == ANYWHERE:
         said.append(_words(pairs))
-    said.append(_haystack(pairs))
+    said.append(haystacks(pairs))
     return "; ".join(text for text in said if text)
 
 
@@ -43,12 +43,14 @@ def _values(pairs: Sequence[Pair]) -> str:
     )
 
 
-def _haystack(pairs: Sequence[Pair]) -> str:
-    """Say that a sweep of one haystack holds for that one."""
+def haystacks(pairs: Sequence[Pair]) -> str:
+    """Say that a sweep holds for the haystacks that were asked, empty where there is none."""
     asked = [pair.base.question_id for pair in pairs if pair.base.task.startswith("kv_sweep")]
-    if len({question.rpartition(":")[0] for question in asked}) != 1:
+    count = len({question.rpartition(":")[0] for question in asked})
+    if not count:
         return ""
-    return "all keys are of one haystack: the interval says nothing of another"
+    of, another = ("one haystack", "another") if count == 1 else (f"{count} haystacks", "others")
+    return f"all keys are of {of}: the interval says nothing of {another}"
 
 
 def _words(pairs: Sequence[Pair]) -> str:

@@ -15,8 +15,8 @@ evidence.
 
 Non-inferiority is passed when the whole 95 % interval of the difference lies above minus the
 margin (a one-sided test at 2.5 %), failed when it lies below it, and inconclusive otherwise: that
-nothing was found says nothing. A base model that does hardly better than guessing or than
-nothing cannot lose, so it is no evidence either.
+nothing was found says nothing. A base model that is not above guessing, or above nothing, by the
+margin and more could lose all that it has and pass, so it is no evidence either.
 """
 
 import math
@@ -108,7 +108,7 @@ def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> 
     """Return the outcome of a gated row, and why where it is not plain."""
     if found.high < -margin:
         return "failed", ""
-    at_floor = _at_floor(found, pairs)
+    at_floor = _at_floor(found, margin, pairs)
     if at_floor:
         return "no evidence", at_floor
     if found.low > -margin:
@@ -128,13 +128,14 @@ def superiority(found: Difference, adjusted: float) -> tuple[Outcome, str]:
     return "inconclusive", ""
 
 
-def _at_floor(found: Difference, pairs: Sequence[Pair]) -> str:
-    """Say whether a base is within two standard errors of chance or of zero."""
+def _at_floor(found: Difference, margin: float, pairs: Sequence[Pair]) -> str:
+    """Say whether a base that fell to chance, or to zero, might have lost less than the margin."""
     accuracy = found.base
     # Questions, not pairs: over several seeds the base's answers come several times.
     error = math.sqrt(accuracy * (1 - accuracy) / found.questions)
     chance = sum(pair.base.chance for pair in pairs) / len(pairs)
-    if accuracy - 2 * error > chance:
+    if accuracy - 2 * error > chance + margin:
         return ""
     floor = f"chance ({chance:.3f})" if chance else "zero"
-    return f"the base's {accuracy:.3f} is within two standard errors of {floor}"
+    near = "two standard errors" + (" and the margin" if accuracy - 2 * error > chance else "")
+    return f"the base's {accuracy:.3f} is within {near} of {floor}"

@@ -100,7 +100,8 @@ def effective_documents(change: "np.ndarray", groups: "np.ndarray") -> float:
     """
     questions = int(groups.max()) + 1
     each = len(change) / questions
-    few = float((stats.norm.ppf(0.975) / stats.t.ppf(0.975, questions - 1)) ** 2)
+    reach = stats.norm.ppf(0.5 + LEVEL / 2), stats.t.ppf(0.5 + LEVEL / 2, _freedom(groups))
+    few = float((reach[0] / reach[1]) ** 2)
     sums = np.bincount(groups, weights=change - change.mean())
     clustered = float((sums**2).sum()) * questions / (questions - 1) + PRIOR * each**2
     independent = float(((change - change.mean()) ** 2).sum()) + PRIOR * each
@@ -110,11 +111,21 @@ def effective_documents(change: "np.ndarray", groups: "np.ndarray") -> float:
 
 def clustered_t(change: "np.ndarray", groups: "np.ndarray") -> tuple[float, float, float]:
     """Return interval and p-value of a mean whose documents share questions."""
-    fit = OLS(change, np.ones_like(change)).fit(
-        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
-    )
-    low, high = fit.conf_int(alpha=1 - LEVEL)[0]
-    return float(low), float(high), float(fit.pvalues[0])
+    fit = OLS(change, np.ones_like(change)).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    mean, error, freedom = float(fit.params[0]), float(fit.bse[0]), _freedom(groups)
+    low, high = stats.t.interval(LEVEL, freedom, mean, error)
+    return float(low), float(high), 2 * float(stats.t.sf(abs(mean) / error, freedom))
+
+
+def _freedom(groups: "np.ndarray") -> float:
+    """Return the degrees of freedom of a mean over questions: one less than there are.
+
+    Where some have many more documents than others, they are worth fewer equal ones (Kish 1965,
+    Survey Sampling, section 8.2; Carter, Schnepel and Steigerwald 2017, Review of Economics and
+    Statistics 99:698).
+    """
+    sizes = np.bincount(groups)
+    return max(1.0, float(sizes.sum() ** 2 / (sizes**2).sum()) - 1)
 
 
 def unseen(change: float, questions: int) -> tuple[float, float]:

@@ -30,8 +30,8 @@ class Run:
     ``without_samples`` names the tasks whose newest results came without scores by document,
     ``unfit`` those that have none from 0 to 1, with the reason. ``base_sha256`` and ``adapter`` say
     whose they are, where the results do; the latter a checksum, or what lm_eval was given.
-    ``computed`` has by what each task was, backend, precision and quantization, as far as that is
-    known.
+    ``computed`` has by what each task was: backend, precision, quantization, how answers were
+    generated, and the task's version, each as far as that is known.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Run:
     unfit: Mapping[str, str] = field(default_factory=dict)
     base_sha256: str | None = None
     adapter: str | None = None
-    computed: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    computed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load_runs(folders: Sequence[Path]) -> list[Run]:
@@ -107,7 +107,7 @@ def load_run(folder: Path) -> Run:
         unfit=unfit,
         base_sha256=model.get("base_sha256"),
         adapter=next((model[name] for name in _ADAPTERS if name in model), None),
-        computed={name: _computed(evaluations[newest[name]]) for name in tasks},
+        computed={name: _computed(evaluations[newest[name]], name) for name in tasks},
     )
 
 
@@ -137,8 +137,8 @@ def _model(results: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(given[name])) for name in _NAMING if given.get(name))
 
 
-def _computed(results: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return backend, precision and quantization, each empty where nobody said."""
+def _computed(results: Mapping[str, Any], task: str) -> tuple[str, ...]:
+    """Return what :attr:`Run.computed` has of a task, each empty where nobody said."""
     given = _arguments(results)
     backend = own_record(results).get("backend") or results["config"].get("model") or ""
     precision = str(given.get("dtype") or "").removeprefix("torch.")
@@ -150,7 +150,25 @@ def _computed(results: Mapping[str, Any]) -> tuple[str, str, str]:
     # Nobody tells what a server computes with.
     said = given and "base_url" not in given
     quantized = " ".join(coarser) or ("unquantized weights" if said else "")
-    return str(backend), precision.replace("auto", ""), quantized
+    generated = _generated(results, task)
+    version = results["versions"].get(task)
+    return (
+        str(backend),
+        precision.replace("auto", ""),
+        quantized,
+        f"generation settings {generated}" if generated else "",
+        f"version {version} of {task}" if version is not None else "",
+    )
+
+
+def _generated(results: Mapping[str, Any], task: str) -> str:
+    """Return the settings of a task, and those that the command line put in their place."""
+    config = results["configs"].get(task)
+    own = config.get("generation_kwargs") if isinstance(config, Mapping) else None
+    if not own:
+        return ""
+    given = results["config"].get("gen_kwargs")
+    return json.dumps([own, given] if given else own, sort_keys=True)
 
 
 def _arguments(results: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -191,7 +209,9 @@ def _read_results(file: Path) -> dict[str, Any]:
         raise RunError(f"{file}: not JSON ({error}); delete it and evaluate again") from error
     if not isinstance(results, dict) or "results" not in results:
         raise RunError(f"{file}: no results of lm_eval; expected a key 'results'")
-    for section in ("configs", "config", "group_subtasks", "higher_is_better", "n-samples"):
+    for section in (
+        "configs", "config", "group_subtasks", "higher_is_better", "n-samples", "versions",
+    ):  # fmt: skip
         if not isinstance(results.setdefault(section, {}), dict):
             raise RunError(
                 f"{file}: {section!r} is {results[section]!r}; expected an object: evaluate again"

@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 
 from kv_adapters.comparison.compare import Comparison, judged
 from kv_adapters.comparison.doubts import unchanged
+from kv_adapters.comparison.form import haystacks
 from kv_adapters.comparison.intervals import LEVEL, TINY
 from kv_adapters.comparison.runs import Run
 from kv_adapters.comparison.statistics import Difference, paired_difference
@@ -127,8 +128,9 @@ def _pooled(label: str, each: Sequence[Comparison], change: "np.ndarray") -> Com
         [pair.base.score for pair in pairs], [pair.other.score for pair in pairs], names * len(each)
     )
     found = replace(over_both(alone, change), method=f"{len(each)} seeds and questions")
-    # How many answers could not be read is each seed's own, and said there.
-    return replace(first, adapter=label, difference=found, pairs=pairs, lost=(), unread="", form="")
+    # How answers look is each seed's own, and said there.
+    first = replace(first, lost=(), unread="", form=haystacks(first.pairs))
+    return replace(first, adapter=label, difference=found, pairs=pairs)
 
 
 def over_both(alone: Difference, change: "np.ndarray") -> Difference:

@@ -12,11 +12,12 @@ Intervals, 95 %, two-sided:
   24:193). A t interval clustered by question, the usual choice, is too narrow where few questions
   changed: four gains in 300 questions would read as an improvement.
 * Scores between 0 and 1: the mean with a standard error clustered by question and a t
-  distribution with one degree of freedom less than questions (Liang and Zeger 1986, Biometrika
-  73:13). A percentile bootstrap of questions covers less where there are few of them. It
-  reaches at least as far as Wilson's limit (1927, Journal of the American Statistical
-  Association 22:209) on the share of questions that behave otherwise than any that was seen: one
-  hundredth of a point in one question of 60 says nothing of the next.
+  distribution with one degree of freedom less than questions, or than as many equal ones as they
+  are worth where some have many more documents (Liang and Zeger 1986, Biometrika 73:13). A
+  percentile bootstrap of questions covers less where there are few of them. It reaches at least
+  as far as Wilson's limit (1927, Journal of the American Statistical Association 22:209) on the
+  share of questions that behave otherwise than any that was seen: one hundredth of a point in one
+  question of 60 says nothing of the next.
 * One question alone: anything is possible.
 
 p-values, two-sided, of no difference: McNemar's exact test where every question comes once

@@ -52,6 +52,33 @@ def test_other_bases_are_noticed_and_nothing_else(
 
 
 @pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"versions": {"mdqa_01": 3}}, "version 3 of mdqa_01"),
+        ({"configs": {"mdqa_01": {"generation_kwargs": {"max_gen_toks": 5}}}}, '{"max_gen'),
+        ({"config": {"gen_kwargs": "temperature=1"}}, '"temperature=1"'),
+        ({"configs": {"mdqa_01": {}}, "versions": {}}, ""),
+    ],
+)
+def test_answers_that_were_generated_or_scored_otherwise_are_noticed(
+    write_run: Write, changed: dict[str, Any], said: str
+) -> None:
+    known = {
+        "versions": {"mdqa_01": 2},
+        "configs": {"mdqa_01": {"generation_kwargs": {"max_gen_toks": 100}}},
+    }
+    runs = []
+    for name, settings in (("one", known), ("two", known | changed)):
+        folder = write_run(name, {1: [1.0]})
+        (file,) = folder.glob("results_*.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+        runs.append(load_run(folder))
+    found = doubts(*runs)
+    assert len(found) == bool(said)
+    assert all(said in line for line in found)
+
+
+@pytest.mark.parametrize(
     ("base", "other", "said"),
     [
         ({"base_sha256": ONE, "adapter_sha256": "a"}, {"base_sha256": ONE}, "name the base first"),

@@ -59,7 +59,8 @@ def test_a_sweep_of_one_haystack_says_so(write_run: Write) -> None:
 
     one = said([asked("base", 0), asked("other", 0)])
     assert one == "all keys are of one haystack: the interval says nothing of another"
-    assert said([asked("base2", 0, 1), asked("other2", 0, 1)]) == ""
+    two = said([asked("base2", 0, 1), asked("other2", 0, 1)])
+    assert two == "all keys are of 2 haystacks: the interval says nothing of others"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,19 @@ def test_a_base_near_chance_is_no_evidence(write_run: Write) -> None:
     assert row.note == "the base's 0.255 is within two standard errors of chance (0.250)"
 
 
+@pytest.mark.parametrize("right", [40, 75])
+def test_a_base_that_could_lose_all_within_the_margin_is_no_evidence(
+    write_run: Write, right: int
+) -> None:
+    base, nothing = [1.0] * right + [0.0] * (2 * MANY - right), [0.0] * 2 * MANY
+    assert outcome(write_run, base, nothing) == "no evidence"
+
+
+def test_a_base_above_zero_by_more_than_the_margin_is_evidence(write_run: Write) -> None:
+    scores = [1.0] * 150 + [0.0] * (2 * MANY - 150)
+    assert outcome(write_run, scores, scores) == "passed"
+
+
 def test_a_base_near_zero_is_no_evidence_however_often_each_question_was_answered() -> None:
     found = Difference(
         documents=3000, questions=100, base=0.03, other=0.03, difference=0.0,

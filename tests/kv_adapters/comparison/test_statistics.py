@@ -223,3 +223,14 @@ def test_few_questions_are_worth_less_than_their_documents() -> None:
 
 def test_documents_that_cancel_within_their_questions_are_worth_no_more_than_they_are() -> None:
     assert effective_documents(np.array([1.0, -1.0] * 10), np.repeat(np.arange(10), 2)) <= 20
+
+
+def test_one_question_with_many_documents_counts_for_what_it_is_worth() -> None:
+    # 30 questions, of which one was asked 40 times: worth three equal ones.
+    rng, held = np.random.default_rng(5), 0
+    groups = np.concatenate([np.arange(30), np.zeros(40, int)])
+    for _ in range(200):
+        base, other = (rng.binomial(1, 0.5, 30).astype(float)[groups] for _ in range(2))
+        low, high, _ = interval(base, other, groups)
+        held += low <= 0 <= high
+    assert held >= 186, held
