@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import jsonlines
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -11,12 +12,14 @@ from torch.nn.functional import log_softmax
 
 from kv_tasks.errors import RecipeError
 from kv_train.adapter import read_manifest
+from kv_train.divergence import divergence
+from kv_train.held_out import answer_losses
 from kv_train.packing import Collator, Pack, pack, pack_rows
 from kv_train.prepare import prepare, refuse_shares
 from kv_train.recipe_files import load_recipe
 from kv_train.run import run
 from kv_train.tokens import IGNORED
-from kv_train.trainer import answer_loss, divergence
+from kv_train.trainer import answer_loss
 
 from .test_packing import model, rows
 
@@ -91,7 +94,28 @@ def test_only_the_adapter_learns_of_it(net: torch.nn.Module) -> None:
     }  # fmt: skip
     batch = Collator(pad_token_id=0)(held([pack(rows())]))
     assert (batch["labels"] != IGNORED).any(), "its answers count among the step's"
-    assert divergence(net, batch).requires_grad
+    assert divergence(net, batch)[0].requires_grad
+
+
+def test_rows_that_share_a_context_weigh_as_rows_of_their_own(net: torch.nn.Module) -> None:
+    together = held([pack(rows())])
+    apart = held([pack([row]) for row in rows()])
+    assert len(together[0].suffixes) == len(apart) > 1
+    batch = Collator(pad_token_id=0)
+    one = divergence(trained(net), batch(together))
+    several = [divergence(net, batch([item])) for item in apart]
+    for found, separate in zip(one, zip(*several, strict=True), strict=True):
+        torch.testing.assert_close(found, sum(separate), rtol=1e-4, atol=1e-4)
+
+
+def test_no_dropout_leads_away_by_itself(net: torch.nn.Module) -> None:
+    for module in net.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.5
+    net.train()
+    found, _ = divergence(net, Collator(pad_token_id=0)(held([pack(rows())])))
+    assert found.item() == pytest.approx(0, abs=1e-5)
+    assert net.training
 
 
 def test_rows_that_are_held_are_packed_apart_from_those_that_are_trained() -> None:
@@ -110,6 +134,13 @@ def test_a_file_is_held_to_the_base_while_the_rest_is_trained(
     told = load_recipe(str(tiny_recipe), [f"mix=[{{file: {file}}}]", "name=tiny"])
     other = run(told, tmp_path / "told" / "tiny")
     assert read_manifest(out).files != read_manifest(other).files
+    with jsonlines.open(out / "log.jsonl") as lines:
+        log = [entry for entry in lines if "loss" in entry]
+    losses = dict(answer_losses(log))
+    assert losses and all("divergence" in entry or "answer_loss" in entry for entry in log)
+    # Held tokens are no answers that are trained: a step without any says nothing of them.
+    assert all(loss > 1 for loss in losses.values())
+    assert any(entry["loss"] < losses.get(entry["step"], 0) for entry in log)
     work = tmp_path / "work"
     work.mkdir()
     for name in ("data.jsonl", "held-out.jsonl"):

@@ -14,7 +14,7 @@ from transformers.trainer_utils import set_seed
 from kv_tasks.errors import MissingPackageError
 from kv_train.attention import NAME
 from kv_train.checkpoints import MarkComplete, RefuseNaN
-from kv_train.held_out import EvaluateAtEnd, HeldOut
+from kv_train.held_out import HeldOut
 from kv_train.packing import Collator
 from kv_train.precision import DTYPES
 from kv_train.prepare import Prepared
@@ -63,7 +63,7 @@ def build(
         eval_dataset=list(held.packs) if held else None,
         compute_metrics=held.metrics if held else None,
         data_collator=Collator(pad_token_id=prepared.pad_token_id),
-        callbacks=callbacks + ([EvaluateAtEnd()] if held else []),
+        callbacks=callbacks,
     )
     # It prints a dictionary a step; the progress line says it better.
     trainer.remove_callback(PrinterCallback)

@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from transformers import (
-    EvalPrediction,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import EvalPrediction
 
 from kv_train.packing import Pack
+
+Log = Sequence[Mapping[str, Any]]
+"""The lines of a training's ``log.jsonl``."""
 
 # Parts of the haystack that a curve has a point for: enough to see a sag in the middle.
 PARTS = 5
@@ -74,16 +71,10 @@ def other_kinds(entry: Mapping[str, Any]) -> list[str]:
     )
 
 
-class EvaluateAtEnd(TrainerCallback):  # type: ignore[misc]
-    """Evaluate after the last step, whatever the cadence."""
+def answer_losses(log: Log) -> list[tuple[int, float]]:
+    """Return (step, nats an answer token) of each step in which answers were trained.
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **_: object,
-    ) -> None:
-        """Ask for an evaluation when the last step is done."""
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
+    Where rows are held to the base model, a step's loss is that and their divergence.
+    """
+    key = "answer_loss" if any("answer_loss" in entry for entry in log) else "loss"
+    return [(entry["step"], entry[key]) for entry in log if key in entry]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kv_train.held_out import PARTS, other_kinds
+from kv_train.held_out import PARTS, answer_losses, other_kinds
 from kv_train.models import is_packaged, origin
 from kv_train.recipe import RANKS, Data, Recipe, Section
 from kv_train.recipe_files import dump_recipe
@@ -161,8 +161,9 @@ def _training(log: Sequence[Mapping[str, Any]]) -> str:
     steps = [entry for entry in log if "loss" in entry]
     evaluated = [entry for entry in log if "eval_exact_match" in entry]
     text = "## Training\n\n![loss and held-out accuracy](training.png)\n\n"
-    text += f"{len(steps)} optimizer steps; loss an answer token {steps[0]['loss']:.3f} at the "
-    text += f"first, {steps[-1]['loss']:.3f} at the last.\n"
+    losses = answer_losses(log)
+    text += f"{len(steps)} optimizer steps; loss an answer token {losses[0][1]:.3f} at the first, "
+    text += f"{losses[-1][1]:.3f} at the last.\n"
     if not evaluated:
         return text
     text += "\nHeld-out prompts answered word for word, by depth of the gold in the prompt:\n\n"

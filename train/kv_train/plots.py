@@ -1,17 +1,13 @@
 """Pictures of a training: loss, and held-out accuracy by depth."""
 
 import itertools
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kv_train.held_out import PARTS, other_kinds
-
-Log = Sequence[Mapping[str, Any]]
+from kv_train.held_out import PARTS, Log, answer_losses, other_kinds
 
 
 def draw(log: Log, target: Path) -> None:
@@ -31,8 +27,7 @@ def draw(log: Log, target: Path) -> None:
 
 
 def _losses(axes: Axes, log: Log, evaluated: Log) -> None:
-    steps = [entry for entry in log if "loss" in entry]
-    x, y = [entry["step"] for entry in steps], [entry["loss"] for entry in steps]
+    x, y = zip(*answer_losses(log), strict=True)
     held = [entry["eval_loss"] for entry in evaluated]
     axes.plot(x, y, color="0.45", linewidth=1, label="training")
     if evaluated:

@@ -88,7 +88,8 @@ class Data(Section):
         file: JSON lines with ``messages`` (and ``context_id``) to train on. ``kind`` and the
             other keys then describe the held-out prompts only.
         kl: with ``file``: in place of training the answers, hold every token of the rows to what
-            the base model would say: this weight times the Kullback-Leibler divergence, a token.
+            the base model would say. A token's Kullback-Leibler divergence from the base, times
+            this weight, stands in the sum of a step's loss beside a trained token's cross-entropy.
         chat_template_kwargs: what the model's chat template is called with, for example
             ``{enable_thinking: false}``.
     """

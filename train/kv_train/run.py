@@ -41,7 +41,7 @@ from kv_train.recipe_files import dump_recipe
 from kv_train.trainer import AnswerTrainer
 
 MARK = "identity"
-LOGGED = ("step", "epoch", "loss", "grad_norm", "learning_rate")
+LOGGED = ("step", "epoch", "loss", "answer_loss", "divergence", "grad_norm", "learning_rate")
 
 
 def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:

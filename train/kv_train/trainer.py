@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy, kl_div, log_softmax
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 from transformers import Trainer
 
-from kv_train.attention import PADDING
+from kv_train.divergence import divergence
 from kv_train.sharing import ThenEmpty
 from kv_train.tokens import IGNORED
 
@@ -20,55 +20,41 @@ from kv_train.tokens import IGNORED
 def answer_loss(
     model: torch.nn.Module, batch: Mapping[str, Any], items: torch.Tensor | float | None
 ) -> torch.Tensor:
-    """Return the cross-entropy over the answer tokens, a scalar.
-
-    Packs with a weight ``kl`` add their :func:`divergence` in place of it.
+    """Return the sums of :func:`loss_sums` over a number of tokens, a scalar.
 
     Args:
         model: causal language model whose forward takes ``logits_to_keep``.
         batch: what :class:`kv_train.packing.Collator` makes; ``labels`` (B, T) unshifted.
-        items: answer tokens of the whole optimizer step, by which the sum is divided, so
-            that every answer token weighs the same however packs are accumulated.
+        items: answer tokens of the whole optimizer step, those of held packs among them, by
+            which the sum is divided, so that every answer token weighs the same however packs are
+            accumulated; the batch's unless given.
+    """
+    if items is None:
+        items = (batch["labels"][:, 1:] != IGNORED).sum()
+    sums = loss_sums(model, batch)
+    return (sums[0] + sums[2]) / items
+
+
+def loss_sums(model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
+    """Return what a batch adds to a step's loss, and over how many tokens, (4,).
+
+    Returns:
+        The cross-entropy over the answer tokens of packs without a weight ``kl``, and the number
+        of these tokens; the :func:`kv_train.divergence.divergence` of the others, and its weights.
     """
     labels = batch["labels"]
-    if items is None:
-        items = (labels[:, 1:] != IGNORED).sum()
-    total = torch.zeros((), device=labels.device)
+    none = torch.zeros((), device=labels.device)
+    answers, tokens, held, weights = none, none, none, none
     if "kl" in batch:
-        total = divergence(model, batch)
+        held, weights = divergence(model, batch)
         labels = labels.masked_fill(batch["kl"][:, None] > 0, IGNORED)
     if "kl" not in batch or (labels != IGNORED).any():
         logits, targets, _ = answer_logits(model, {**batch, "labels": labels})
-        total = total + cross_entropy(
+        tokens = (targets != IGNORED).sum().float()
+        answers = cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
-    return total / items
-
-
-def divergence(model: Any, batch: Mapping[str, Any]) -> torch.Tensor:
-    """Return how far the adapter leads from its base on packs that are to be as they were.
-
-    Args:
-        model: PEFT's, whose adapter can be switched off.
-        batch: with ``kl`` (B,), the weight of each pack.
-
-    Returns:
-        The sum over packs of the weight times the Kullback-Leibler divergence of the next token,
-        from base to adapter, in nats, summed over the pack's tokens; a scalar.
-    """
-    inputs = _inputs(batch)
-    with torch.no_grad(), model.disable_adapter():
-        base = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
-    found = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
-    tokens = kl_div(found, base, reduction="none", log_target=True).sum(dim=-1)
-    there = batch["layout"].segments.to(tokens.device) != PADDING
-    weighed: torch.Tensor = tokens * there * batch["kl"][:, None]
-    return weighed.sum()
-
-
-def _inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the model reads of a batch."""
-    return {name: value for name, value in batch.items() if name not in ("labels", "kl")}
+    return torch.stack([answers, tokens, held, weights])
 
 
 def answer_logits(
@@ -83,7 +69,8 @@ def answer_logits(
     labels = batch["labels"]
     # Position t predicts token t + 1; keep the positions at which any row has a target.
     kept = (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-    logits = model(**_inputs(batch), logits_to_keep=kept, use_cache=False).logits
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "kl")}
+    logits = model(**inputs, logits_to_keep=kept, use_cache=False).logits
     return logits.float(), labels[:, kept + 1], kept + 1
 
 
@@ -131,6 +118,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         self._order = order
         # Count the answer tokens of a whole step, whatever the model's forward accepts.
         self.model_accepts_loss_kwargs = True
+        self._holds = any(pack.kl for pack in self.train_dataset or ())
+        self._sums = torch.zeros(4)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
         if self._order is not None:
@@ -157,9 +146,21 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Return the loss of one batch, see :func:`answer_loss`."""
-        loss = answer_loss(model, inputs, num_items_in_batch)
+        sums = loss_sums(model, inputs)
+        self._sums = self._sums.to(sums.device) + sums.detach()
+        assert num_items_in_batch is not None
         # Gradients are averaged over processes, but the answer tokens counted are everybody's.
-        return loss * int(self.accelerator.num_processes)
+        return (sums[0] + sums[2]) / num_items_in_batch * int(self.accelerator.num_processes)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, too, the two parts of a loss that has two, each a token of its own."""
+        if "loss" in logs and self._holds:
+            answers, tokens, held, weights = self._sums.tolist()
+            logs |= {"answer_loss": answers / tokens} if tokens else {}
+            logs |= {"divergence": held / weights} if weights else {}
+        if "loss" in logs:
+            self._sums.zero_()
+        super().log(logs, start_time)
 
     def prediction_step(
         self,
