@@ -8,12 +8,13 @@ Then ``kv-adapters compare`` and ``kv-adapters report`` are run as commands, and
 """
 
 import argparse
+import contextlib
 import json
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+
+from kv_tasks.errors import EXIT_ERROR
 
 DATE = "2026-01-02T03-04-05.678901"
 POSITIONS = (1, 2, 5, 10, 15, 20)
@@ -87,14 +90,13 @@ def timed(command: Sequence[str]) -> tuple[float, float]:
     """Run a command; return seconds and its largest memory in GB."""
     started, peak = time.perf_counter(), 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    done = threading.Event()
-    while not done.wait(0.05):
-        try:
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
             peak = max(peak, process.memory_info().rss)
-        except psutil.Error:
-            done.set()
-        if process.poll() is not None:
-            done.set()
+        time.sleep(0.05)
+    # The other codes are verdicts.
+    if process.returncode == EXIT_ERROR:
+        raise SystemExit(f"{shlex.join(command)}: failed")
     return time.perf_counter() - started, peak / 1e9
 
 

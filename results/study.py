@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kv_tasks.errors import RunError
+from kv_tasks.strict_yaml import load_once
 
 
 class Strict(BaseModel):
@@ -82,7 +83,7 @@ def load_study(folder: Path) -> Study:
     """
     file = folder / "about.yaml"
     try:
-        found: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found: Any = load_once(file.read_text(encoding="utf-8"))
         return Study.model_validate(found)
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise RunError(f"{file}: {error}") from error
