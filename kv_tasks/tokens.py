@@ -1,15 +1,16 @@
 """Tokenizers, and how many tokens texts and the lines of a text are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import typer
 from jinja2 import TemplateError
 
-from kv_tasks.console import requires
+from kv_tasks import console
 from kv_tasks.errors import ModelError, reason_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 # What a chat template calls for the date.
 CLOCK = "strftime_now"
+# Of transformers' apply_chat_template: what whoever calls it decides.
+_DECIDED = (
+    "add_generation_prompt", "continue_final_message", "conversation", "max_length", "messages",
+    "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "tokenize",
+    "tokenizer_kwargs", "truncation",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=8)
@@ -35,7 +42,7 @@ def load_tokenizer(
         ModelError: when it cannot be loaded.
         MissingPackageError: when transformers is not installed.
     """
-    with requires("train"):
+    with console.requires("train"):
         from transformers import AutoTokenizer
 
     try:
@@ -46,13 +53,37 @@ def load_tokenizer(
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads "
             f"({reason_of(error, first_line=True)}); "
-            'name another: --tokenizer, or with lm_eval --metadata \'{"tokenizer": "FOLDER"}\'; '
+            "give a model that brings one, or for tasks of a given length name one: --tokenizer, "
+            'with lm_eval --metadata \'{"tokenizer": "FOLDER"}\'; '
             "that of smollm2-135m lies in the folder that kv-train model smollm2-135m prints"
         ) from error
     return tokenizer
 
 
-def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str, **arguments: Any) -> str | None:
+def refuse_decided(arguments: Mapping[str, Any]) -> None:
+    """Refuse what is no argument of a chat template.
+
+    Raises:
+        ValueError: naming the argument.
+    """
+    for name in _DECIDED:
+        if name in arguments:
+            raise ValueError(f"{name} is decided here, and nothing of the template's; remove it")
+
+
+def template_arguments(text: str) -> dict[str, Any]:
+    """Return the arguments of a chat template that an option was given as JSON."""
+    given = console.json_object(text)
+    try:
+        refuse_decided(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    return given
+
+
+def chat_prompt(
+    tokenizer: "PreTrainedTokenizerBase", prompt: str, /, **arguments: Any
+) -> str | None:
     """Return what a chat model reads for one user message; None without a chat template.
 
     Args:
@@ -68,7 +99,7 @@ def chat_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str, **arguments: 
     return _templated(tokenizer, [{"role": "user", "content": prompt}], **arguments)
 
 
-def writes_date(tokenizer: "PreTrainedTokenizerBase", **arguments: Any) -> bool:
+def writes_date(tokenizer: "PreTrainedTokenizerBase", /, **arguments: Any) -> bool:
     """Say whether the chat template writes today's date: other prompts tomorrow.
 
     Args:
@@ -106,7 +137,7 @@ def as_read(tokenizer: "PreTrainedTokenizerBase", prompt: Any) -> str:
 
 
 def _templated(
-    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], **arguments: Any
+    tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]], /, **arguments: Any
 ) -> str:
     try:
         return str(

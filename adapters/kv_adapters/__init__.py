@@ -1,1 +1,1 @@
-"""All that is done with an adapter once it exists: verify, evaluate, compare, report."""
+"""All that is done with an adapter once it exists."""

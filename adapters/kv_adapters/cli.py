@@ -1,4 +1,4 @@
-"""``kv-adapters``: verify, serve, evaluate, compare and report adapters."""
+"""``kv-adapters``: verify, evaluate, compare, report, describe, scale and serve adapters."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from kv_adapters.comparison.commands import compare_command
 from kv_adapters.reports.commands import card_command, report_command
 from kv_tasks import console
 from kv_tasks.errors import EXIT_ERROR, EXIT_USAGE, UsageError
+from kv_tasks.tokens import template_arguments
 
 GpuShare = Annotated[
     float | None,
@@ -98,7 +99,7 @@ def evaluate(
     chat_template_args: Annotated[
         dict[str, Any] | None,
         typer.Option(
-            parser=console.json_object,
+            parser=template_arguments,
             metavar="JSON",
             help="What the chat template is called with, as JSON, such as "
             "'{\"enable_thinking\": false}'. [default: as the adapters were trained]",

@@ -87,3 +87,9 @@ def test_what_the_hubs_transport_raises_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     with pytest.raises(ModelError, match=r"'org/name': .* did not give it \(ValueError\); check"):
         models.resolve_model("org/name")
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-that-name/model", "~/no-such-folder"])
+def test_a_home_that_is_not_there_is_no_such_folder(name: str) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        models.resolve_model(name)

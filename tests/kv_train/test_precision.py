@@ -1,4 +1,4 @@
-"""bf16 is chosen where it is computed, never where it is only imitated."""
+"""bf16 is chosen where it is computed, never where it is only emulated."""
 
 from pathlib import Path
 
@@ -29,12 +29,12 @@ def test_a_precision_that_was_asked_for_is_kept(best: str, wanted: str) -> None:
     assert precision.settled(recipe(wanted)) == recipe(wanted)
 
 
-def test_imitated_bf16_is_warned_of(best: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_emulated_bf16_is_warned_of(best: str, capsys: pytest.CaptureFixture[str]) -> None:
     for wanted in ("auto", "fp32"):
-        precision.warn_of_imitation(recipe(wanted))
+        precision.warn_of_emulation(recipe(wanted))
     assert capsys.readouterr().err == ""
-    precision.warn_of_imitation(recipe("bf16"))
-    assert ("only imitates it" in capsys.readouterr().err.replace("\n", " ")) == (best == "fp32")
+    precision.warn_of_emulation(recipe("bf16"))
+    assert ("only emulates it" in capsys.readouterr().err.replace("\n", " ")) == (best == "fp32")
 
 
 def test_a_gpu_that_torch_cannot_use_is_said(

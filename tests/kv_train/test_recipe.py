@@ -52,7 +52,7 @@ def test_every_packaged_recipe_loads_by_name_and_begins_with_its_command(file: P
         ("training: {seed: -1}", r"training.seed: .*greater than or equal to 0 \(found -1\)"),
         (
             "data: {chat_template_kwargs: {add_generation_prompt: true}}",
-            "data.chat_template_kwargs: .*add_generation_prompt is decided by the training",
+            "data.chat_template_kwargs: .*add_generation_prompt is decided here",
         ),
         ("data: {kind: mdqa, documents: 2, questions_per_context: 5}", "5 exceeds documents 2"),
         ("training: {epochs: .inf}", r"training.epochs: .*finite number \(found inf\)"),

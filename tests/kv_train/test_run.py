@@ -137,7 +137,7 @@ def test_a_run_killed_behind_its_last_step_trains_no_further(
     assert read_manifest(out) == read_manifest(straight)
 
 
-@pytest.mark.parametrize("damaged", ["adapter_model.safetensors", "optimizer.pt"])
+@pytest.mark.parametrize("damaged", ["adapter_model.safetensors", "optimizer.pt", "complete"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
     damaged: str, tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_it(
         run(recipe, out)
     work = tmp_path / "cut.partial"
     last = work / f"checkpoint-{newest_checkpoint(work)}"
-    os.truncate(last / damaged, 100)
+    os.truncate(last / damaged, 0)
     # Rows of an attempt that lost its disk, too.
     os.truncate(work / "data.jsonl", 1000)
     run(recipe, out)

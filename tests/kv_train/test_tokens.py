@@ -263,3 +263,10 @@ def test_rows_without_a_context_share_none(tiny_tokenizer: Any) -> None:
         for name, given in (("a", {}), ("b", {"context_id": None}), ("c", {"context_id": 7}))
     ]
     assert found == ["a", "b", "7"]
+
+
+@pytest.mark.parametrize("name", ["name", "tokenizer", "prompt"])
+def test_a_template_may_call_its_arguments_what_it_likes(tiny_tokenizer: Any, name: str) -> None:
+    tokenizer = with_template(tiny_tokenizer, f"{{{{ {name} }}}}{tiny_tokenizer.chat_template}")
+    row = encode(tokenizer, TURNS, name="n", max_length=999, template_kwargs={name: "Bob"})
+    assert tokenizer.decode(row.input_ids).startswith("Bob<|im_start|>user")

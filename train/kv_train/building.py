@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 import os
 from pathlib import Path
 
@@ -87,8 +88,8 @@ def lora_model(recipe: Recipe, folder: Path) -> PeftModel:
 def steps_of(recipe: Recipe, packs: int) -> tuple[int, int]:
     """Return the optimizer steps of a whole training, and those of its warm-up."""
     training = recipe.training
-    an_epoch = -(-packs // training.packs_per_step)
-    steps = max(1, int(-(-an_epoch * training.epochs // 1)))
+    an_epoch = math.ceil(packs / training.packs_per_step)
+    steps = max(1, math.ceil(an_epoch * training.epochs))
     return steps, round(steps * training.warmup_share)
 
 

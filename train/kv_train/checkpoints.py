@@ -35,7 +35,7 @@ class MarkComplete(TrainerCallback):  # type: ignore[misc]
 
 
 class RefuseNaN(TrainerCallback):  # type: ignore[misc]
-    """Stop a training whose numbers are none: nothing that it goes on to learn can be used."""
+    """Stop a training whose loss or gradient is not finite: it can learn nothing from there on."""
 
     def on_log(
         self,
@@ -88,7 +88,7 @@ def _as_marked(folder: Path) -> bool:
     """Say whether a checkpoint's files are there and as long as when it was saved."""
     text = (folder / MARK).read_text(encoding="utf-8", errors="replace")
     try:
-        sizes = json.loads(text or "{}")
+        sizes = json.loads(text)
     except ValueError:
         return False
     found = _sizes(folder)

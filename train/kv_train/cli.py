@@ -1,4 +1,4 @@
-"""``kv-train``: train adapters, and find base models."""
+"""``kv-train``: check a recipe, train it here or by the OpenAI API, find base models."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ import typer
 from kv_tasks import console
 from kv_tasks.errors import RecipeError, UsageError
 from kv_tasks.files import check_out, write_text
+from kv_tasks.tokens import template_arguments
 
 RecipeName = Annotated[str, typer.Argument(help="Recipe file, or the name of a packaged one.")]
 Set = Annotated[
@@ -159,7 +160,7 @@ def own_answers(
     chat_template_args: Annotated[
         dict[str, Any] | None,
         typer.Option(
-            parser=console.json_object,
+            parser=template_arguments,
             metavar="JSON",
             help="As the recipe's data.chat_template_kwargs.",
         ),

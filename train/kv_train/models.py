@@ -5,6 +5,7 @@ the Python package index so that a first run needs no model hub.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     Raises:
         ModelError: there is no such folder, or the model cannot be fetched.
     """
-    folder = Path(name).expanduser()
+    folder = _at_home(name)
     if name in _PACKAGED:
         return _packaged_model(name)
     if (folder / "config.json").is_file():
@@ -72,6 +73,11 @@ def resolve_model(name: str, revision: str | None = None) -> Path:
     return _from_hub(name, revision)
 
 
+def _at_home(name: str) -> Path:
+    # Path.expanduser fails where there is no such user; then it is no folder, and that is said.
+    return Path(os.path.expanduser(name))  # noqa: PTH111
+
+
 def is_packaged(name: str) -> bool:
     """Say whether a name is a short one of this package."""
     return name in _PACKAGED
@@ -81,7 +87,7 @@ def public_name(name: str) -> str | None:
     """Return a base model's name on the hub, None for a folder."""
     if name in _PACKAGED:
         return _PACKAGED[name].hub_name
-    return None if Path(name).expanduser().exists() else name
+    return None if _at_home(name).exists() else name
 
 
 def origin(name: str) -> str:

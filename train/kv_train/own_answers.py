@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, PromptTooLongError, RunError
 from kv_tasks.files import write_jsonl
 from kv_tasks.journal import Journal
+from kv_tasks.tokens import chat_prompt, load_tokenizer
 from kv_train.alone import alone
 from kv_train.building import use_all_cores
 from kv_train.examples import read_rows
@@ -55,7 +56,7 @@ class Greedy:
     ) -> None:
         """Load the model; raise ModelError where it has no chat template."""
         transformers_logging.disable_progress_bar()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self._tokenizer = load_tokenizer(str(folder))
         if not self._tokenizer.chat_template:
             raise ModelError(f"{folder}: no chat template; choose an instruction-tuned model")
         self._options = dict(template_kwargs or {})
@@ -82,7 +83,7 @@ class Greedy:
         """See :class:`Answering`; raise RunError where the GPU's memory does not do."""
         texts = [self._rendered(prompt) for prompt in prompts]
         encoded = self._tokenizer(
-            texts, return_tensors="pt", padding=True, add_special_tokens=False
+            texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
         ).to(self._model.device)
         try:
             with torch.no_grad():
@@ -122,12 +123,7 @@ class Greedy:
         return row.input_ids[-1]
 
     def _rendered(self, prompt: str) -> str:
-        asked = [{"role": "user", "content": prompt}]
-        return str(
-            self._tokenizer.apply_chat_template(
-                asked, tokenize=False, add_generation_prompt=True, **self._options
-            )
-        )
+        return str(chat_prompt(self._tokenizer, prompt, **self._options))
 
     def _text(self, ids: list[int]) -> str | None:
         end = next((place for place, token in enumerate(ids) if token in self._ends), None)

@@ -1,4 +1,4 @@
-"""bf16 where the processor multiplies it, fp32 where that would only be imitated.
+"""bf16 where the processor multiplies it, fp32 where that would only be emulated.
 
 On an x86-64 CPU with AVX2 and nothing newer, torch 2.13 multiplies bf16 matrices 87 times slower
 than fp32 ones (1.3 against 110 GFLOP/s on two cores), and vLLM's CPU engine reads prompts
@@ -49,15 +49,15 @@ def settled(recipe: Recipe, precision: str | None = None) -> Recipe:
     return recipe.model_copy(update={"training": training})
 
 
-def imitated(recipe: Recipe) -> bool:
+def emulated(recipe: Recipe) -> bool:
     """Say whether a recipe asks for bf16 in so many words where nothing multiplies it."""
     return recipe.training.precision == "bf16" and best_precision() == "fp32"
 
 
-def warn_of_imitation(recipe: Recipe) -> None:
+def warn_of_emulation(recipe: Recipe) -> None:
     """Say what it costs to train in bf16 here."""
-    if imitated(recipe):
+    if emulated(recipe):
         console.note(
-            "training.precision bf16: this processor only imitates it, many times slower than "
+            "training.precision bf16: this processor only emulates it, many times slower than "
             "fp32; set it to auto or fp32"
         )

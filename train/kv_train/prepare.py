@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonlines
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
 from kv_tasks.files import write_jsonl
+from kv_tasks.tokens import load_tokenizer
 from kv_train.adapter import DATA, HELD_OUT
 from kv_train.architecture import Architecture, architecture, meta_model
 from kv_train.examples import (
@@ -83,7 +84,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         ModelError: the model's chat template or architecture cannot be trained.
         RecipeError: a step cannot be shared out evenly, or the model lacks a target.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(str(folder))
     config = AutoConfig.from_pretrained(folder)
     shapes = _check_architecture(recipe, config)
     packs = []

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from kv_tasks.corpora import TrainingCorpus
+from kv_tasks.tokens import refuse_decided
 
 # What vLLM 0.32 takes as max_lora_rank; an adapter of another rank is served in the next larger.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -50,7 +51,7 @@ UserPath = Annotated[Path, AfterValidator(_at_home)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: no unknown keys, no number that is infinite or none, no changes."""
+    """A part of a recipe: no unknown keys, no number that is infinite or NaN, no changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -113,9 +114,7 @@ class Data(Section):
     @field_validator("chat_template_kwargs")
     @classmethod
     def _of_the_template(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for name in ("add_generation_prompt", "continue_final_message", "tokenize"):
-            if name in given:
-                raise ValueError(f"{name} is decided by the training; remove it")
+        refuse_decided(given)
         return given
 
     @property
@@ -208,7 +207,7 @@ class Training(Section):
         packs_per_step: packs whose gradients make one optimizer step, over all processes.
         packs_per_batch: packs that a process computes together; the rest is accumulated.
         max_length: most tokens of a row; longer rows are errors.
-        precision: ``auto`` is bf16, or fp32 where the processor would only imitate bf16.
+        precision: ``auto`` is bf16, or fp32 where the processor would only emulate bf16.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 2

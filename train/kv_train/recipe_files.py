@@ -113,6 +113,11 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude=unused), sort_keys=False)
 
 
+def dump_deciding(recipe: Recipe) -> str:
+    """Return what of the recipe decides the adapter, as text."""
+    return dump_recipe(recipe.model_copy(update={"out": None, "report_to": ()}))
+
+
 def _find(source: str) -> Path:
     path = Path(source)
     if path.is_file():

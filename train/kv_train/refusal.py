@@ -37,7 +37,7 @@ def unshared(model: Any) -> str | None:
 
 
 def refusal(config: Any) -> str | None:
-    """Return why the trainer cannot compute a model as it is meant, None where nothing is known.
+    """Return why the trainer cannot compute a model as it is meant, None where it can.
 
     Args:
         config: of a transformers model.

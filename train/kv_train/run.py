@@ -32,12 +32,12 @@ from kv_train.models import (
     resolved_revision,
     tokenizer_checksum,
 )
-from kv_train.precision import settled, warn_of_idle_gpu, warn_of_imitation
+from kv_train.precision import settled, warn_of_emulation, warn_of_idle_gpu
 from kv_train.prepare import prepare, refuse_shares, rows_of, write_rows
 from kv_train.processes import Processes
 from kv_train.progress import ProgressLine
 from kv_train.recipe import Recipe
-from kv_train.recipe_files import dump_recipe
+from kv_train.recipe_files import dump_deciding
 from kv_train.trainer import AnswerTrainer
 
 MARK = "identity"
@@ -60,7 +60,7 @@ def run(recipe: Recipe, out: Path, *, overwrite: bool = False) -> Path:
     out = out.resolve() if out.is_symlink() else out
     check_revision(recipe.model, recipe.revision)
     warn_of_idle_gpu()
-    warn_of_imitation(recipe)
+    warn_of_emulation(recipe)
     recipe = settled(recipe)
     transformers_logging.disable_progress_bar()
     # What it warns of while training (orders of checkpoint folders, say) helps nobody.
@@ -143,7 +143,7 @@ def _identity(
     recipe: Recipe, base: adapter.Base, folder: Path, files: Iterable[Iterable[dict[str, Any]]]
 ) -> str:
     """Digest everything that decides the adapter's bytes and its log."""
-    deciding = dump_recipe(recipe.model_copy(update={"out": None, "report_to": ()}))
+    deciding = dump_deciding(recipe)
     tokenizer = tokenizer_checksum(folder)
     digest = hashlib.sha256(f"{deciding}\0{base.sha256}\0{tokenizer}\0".encode())
     for rows in files:
@@ -198,7 +198,7 @@ def _identity_of(work: Path) -> str | None:
 
 def _check_space(work: Path, trainer: AnswerTrainer) -> None:
     """Refuse a disk that two checkpoints and the adapter would fill in the middle of training."""
-    trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    trained = trainer.get_num_trainable_parameters()
     needed, free = disk_needed(trained), shutil.disk_usage(work).free
     if free < needed:
         raise RunError(

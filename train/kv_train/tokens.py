@@ -166,7 +166,7 @@ def _kind(row: Mapping[str, Any]) -> str | None:
 
 
 def _rendered(
-    tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], name: str, **options: Any
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, str]], name: str, /, **options: Any
 ) -> str:
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))

@@ -133,7 +133,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         Trainer stops after a step only: in the middle of an epoch it would make one too many.
         """
         if self._order is not None:
-            # Through what skips the batches of a resumed epoch accelerate does not reach it.
+            # accelerate does not reach the sampler behind what skips a resumed epoch's batches.
             self._order.set_epoch(arguments["epoch"])
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(**arguments)

@@ -1,7 +1,7 @@
 """vLLM: one engine holds the base model and all adapters.
 
-Passes are never mixed: on a CPU, tokens of the base model in a batch with adapter rows would
-get the weights of the last adapter slot.
+Passes are never mixed: on a CPU, without :mod:`kv_adapters.cpu_lora`, tokens of the base model in
+a batch with adapter rows would get the weights of the last adapter slot.
 """
 
 import os

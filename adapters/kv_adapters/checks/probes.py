@@ -11,6 +11,7 @@ from kv_adapters.engine_settings import cpu_dtype, gpu
 from kv_tasks.dictionaries import contexts
 from kv_tasks.errors import ModelError
 from kv_tasks.kv_simple import SIMPLE
+from kv_tasks.tokens import load_tokenizer
 
 # Dictionaries a prompt: about 150, 460 and 1,500 tokens.
 SIZES = (1, 8, 32)
@@ -23,9 +24,9 @@ def probes(base: Path) -> list[list[int]]:
     Raises:
         ModelError: none fits into the model's context.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = load_tokenizer(str(base))
     limit = getattr(AutoConfig.from_pretrained(base), "max_position_embeddings", None)
     prompts = [tokenizer(_text(size))["input_ids"] for size in SIZES]
     # One token is generated behind each.

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.statistics import Difference
@@ -34,18 +34,11 @@ from kv_tasks.strict_yaml import load_once
 
 GENERAL = ("mmlu", "hellaswag", "gsm8k", "triviaqa", "nq_open")
 Outcome = Literal["improved", "regressed", "passed", "failed", "no evidence", "inconclusive"]
-LEVEL = 0.05
-
-
-def _no_truth(value: object) -> object:
-    """YAML's true is not 1."""
-    if isinstance(value, bool):
-        raise ValueError("expected a valid number between 0 and 1")
-    return value
+ALPHA = 0.05
 
 
 # Not strict: YAML reads 1e-2 as text.
-Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False), BeforeValidator(_no_truth)]
+Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class Gate(BaseModel):
@@ -99,9 +92,8 @@ def load_gate(file: Path) -> Gate:
         key = ".".join(map(str, first["loc"])) or "the file"
         if first["type"] == "tuple_type":
             first["msg"] = "expected a list, such as [mdqa_pos_5docs]"
-        raise UsageError(
-            f"--gate {file}: {key}: {first['msg']}; found {first['input']!r}"
-        ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--gate {file}: {key}: {said}; found {first['input']!r}") from error
 
 
 def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> tuple[Outcome, str]:
@@ -119,11 +111,11 @@ def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> 
 def superiority(found: Difference, adjusted: float) -> tuple[Outcome, str]:
     """Return the outcome of a row of which more is hoped, after Holm's correction."""
     one_side = found.low > 0 or found.high < 0
-    if adjusted < LEVEL and one_side:
+    if adjusted < ALPHA and one_side:
         return ("improved" if found.difference > 0 else "regressed"), ""
-    if one_side and found.p_value < LEVEL:
+    if one_side and found.p_value < ALPHA:
         return "inconclusive", f"p = {found.p_value:.3f} alone, {adjusted:.3f} in its family"
-    if adjusted < LEVEL:
+    if adjusted < ALPHA:
         return "inconclusive", f"p = {adjusted:.3f}, and the interval holds zero"
     return "inconclusive", ""
 

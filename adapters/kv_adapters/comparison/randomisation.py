@@ -14,8 +14,6 @@ def exact_mcnemar(base: "np.ndarray", other: "np.ndarray") -> float:
     """Return McNemar's exact p-value for scores of 0 and 1, (n,) each."""
     gained = int(((base == 0) & (other == 1)).sum())
     lost = int(((base == 1) & (other == 0)).sum())
-    if gained + lost == 0:
-        return 1.0
     return float(mcnemar([[0, gained], [lost, 0]], exact=True).pvalue)
 
 

@@ -47,7 +47,7 @@ def points(share: float) -> str:
     """Return a change in points of 100; what would round to zero, and is not, says its sign."""
     if 5e-5 <= abs(share) < 5e-4:
         return f"{100 * share:+.2f}"
-    return f"{100 * share + 0:+.1f}".replace("-0.0", "+0.0")
+    return f"{100 * share:+z.1f}"
 
 
 def _p_value(adjusted: float | None) -> str:

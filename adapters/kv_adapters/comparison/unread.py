@@ -5,7 +5,7 @@ Two models that score alike may still differ in this: one answers wrongly, the o
 
 from collections.abc import Sequence
 
-from kv_adapters.comparison.gate import LEVEL
+from kv_adapters.comparison.gate import ALPHA
 from kv_adapters.comparison.pairing import Pair
 from kv_adapters.comparison.samples import Sample
 from kv_adapters.comparison.statistics import paired_difference
@@ -20,7 +20,7 @@ def unread(pairs: Sequence[Pair]) -> str:
     if sum(base) == sum(other):
         return ""
     found = paired_difference(base, other, [pair.base.question_id for pair in pairs])
-    if found.p_value >= LEVEL:
+    if found.p_value >= ALPHA:
         return ""
     return (
         f"no answer could be read in {sum(base)} of the base's {len(pairs)} documents and "

@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,16 +33,6 @@ _CAPACITY = (
     "cpu_offload_gb", "distributed_executor_backend", "enforce_eager", "kv_cache_memory_bytes",
     "max_num_batched_tokens", "max_num_seqs",
 )  # fmt: skip
-# Of a unit, what may be absent: results of before there was any keep their digest.
-_LATER = (
-    "chat_template_args",
-    "data_sha256",
-    "generation_sha256",
-    "num_fewshot",
-    "vllm_args",
-    "date",
-    "include_sha256",
-)
 
 
 @dataclass(frozen=True)
@@ -137,9 +127,10 @@ class Unit:
     def digest(self) -> str:
         """Identify the unit's inputs; the adapter counts by its weights, not by its path."""
         inputs = {key: value for key, value in asdict(self).items() if key != "adapter"}
-        for key in _LATER:
-            if inputs[key] is None:
-                del inputs[key]
+        # What may be absent came later: results of before there was any keep their digest.
+        for one in fields(self):
+            if one.default is None and inputs[one.name] is None:
+                del inputs[one.name]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def journal(self, out: Path) -> Path:

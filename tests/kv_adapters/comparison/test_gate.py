@@ -137,7 +137,7 @@ def test_a_name_falls_under_an_entry_up_to_an_underscore_and_under_no_other_begi
         ("margins: 0.1", "margins: .*not permitted"),
         ("tasks: {mmlu: high}", "tasks.mmlu: .*found 'high'"),
         ("tasks: {gsm8k: 2}", "tasks.gsm8k: .*less than 1.*found 2"),
-        ("tasks: {gsm8k: true}", "tasks.gsm8k: .*valid number.*found True"),
+        ("tasks: {gsm8k: true}", "tasks.gsm8k: .*less than 1.*found True"),
         ("tasks: {gsm8k: 0}", "tasks.gsm8k: .*greater than 0.*found 0"),
         ("tasks: {gsm8k: -0.01}", "tasks.gsm8k: .*greater than 0.*found -0.01"),
         ("tasks: {gsm8k: .nan}", "tasks.gsm8k: .*finite number.*found nan"),

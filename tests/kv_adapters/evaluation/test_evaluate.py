@@ -485,6 +485,9 @@ def test_flags_that_a_backend_would_not_read_are_refused(tiny_base: Path, tmp_pa
     with pytest.raises(UsageError, match="--too-long skip: say the server's context"):
         evaluate(request_(tiny_base, tmp_path, backend="server", url="http://x", too_long="skip"))
     asked = ["eval", "--base", "b", "--tasks", TASK, "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*asked, "--chat-template-args", '{"tokenize": true}'])
+    assert done.exit_code == 2
+    assert "tokenize is decided here" in " ".join(done.output.split())
     done = CliRunner().invoke(app, [*asked, "--chat-template-args", "[1]"])
     assert done.exit_code == 2
     assert "no JSON object" in done.output

@@ -12,9 +12,9 @@ from kv_train.architecture import Architecture
 from kv_train.building import missing_reporters
 from kv_train.check.machine import Place
 from kv_train.checkpoints import disk_needed
-from kv_train.precision import imitated
+from kv_train.precision import emulated
 from kv_train.recipe import Recipe
-from kv_train.recipe_files import dump_recipe, load_recipe
+from kv_train.recipe_files import dump_deciding, load_recipe
 from kv_train.tokens import Row
 
 Level = Literal["error", "warning", "note", "unchecked"]
@@ -156,10 +156,10 @@ def memory(recipe: Recipe, needed: int, here: Place) -> Iterator[Finding]:
 
 
 def precision(recipe: Recipe) -> Iterator[Finding]:
-    """Find bf16 where the processor only imitates it."""
-    if imitated(recipe):
+    """Find bf16 where the processor only emulates it."""
+    if emulated(recipe):
         yield Finding(
-            "warning", "training.precision", "bf16, which this processor only imitates",
+            "warning", "training.precision", "bf16, which this processor only emulates",
             "set it to auto or fp32, many times faster here",
         )  # fmt: skip
 
@@ -185,7 +185,7 @@ def output(recipe: Recipe) -> Iterator[Finding]:
         return
     if not (out / MANIFEST).is_file():
         yield Finding("error", "out", f"{out} exists and is no adapter", "choose another folder")
-    elif _settled(recipe) == _recipe_of(out):
+    elif dump_deciding(recipe) == _recipe_of(out):
         found = f"{out} holds an adapter of this recipe; a run reuses it if base and rows are equal"
         yield Finding("note", "out", found)
     else:
@@ -195,14 +195,9 @@ def output(recipe: Recipe) -> Iterator[Finding]:
 
 def _recipe_of(out: Path) -> str | None:
     try:
-        return _settled(load_recipe(str(out / RECIPE)))
+        return dump_deciding(load_recipe(str(out / RECIPE)))
     except KVError:
         return None
-
-
-def _settled(recipe: Recipe) -> str:
-    """Return what decides the adapter, as text."""
-    return dump_recipe(recipe.model_copy(update={"out": None, "report_to": ()}))
 
 
 def space(recipe: Recipe, trained: int) -> Iterator[Finding]:

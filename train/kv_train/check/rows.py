@@ -32,7 +32,7 @@ class Rows:
     """Rows that were read, and those of them that could be encoded.
 
     Attributes:
-        contexts: how many rows in a row share each haystack.
+        contexts: how many consecutive rows share each haystack.
         encoded: in order.
         packs: of the encoded rows.
         findings: what cannot be used.

@@ -23,7 +23,7 @@ from kv_adapters.reports.figures.scene import (
 
 Place = Callable[[Sample], float]
 BINS = 4
-# More positions than this are drawn by depth.
+# More positions than this are drawn by depth, where it is known.
 MANY = 10
 # What the base knows without a document, and with the gold one alone.
 BOUNDS = {"mdqa_closedbook": "closed-book", "mdqa_oracle": "oracle"}
@@ -35,7 +35,9 @@ def draw(scene: Scene) -> list[Drawing]:
     for found in scene.by_name().values():
         positions = {pair.base.gold_position for row in found for pair in row.pairs}
         if None not in positions and len(positions) > 1:
-            drawings.append(_draw(scene, found, by_depth if len(positions) > MANY else by_position))
+            deep = all(pair.base.depth is not None for row in found for pair in row.pairs)
+            place = by_depth if deep and len(positions) > MANY else by_position
+            drawings.append(_draw(scene, found, place))
     return drawings
 
 

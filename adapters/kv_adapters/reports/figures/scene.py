@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from statistics import fmean
-from typing import TypeVar
 
 import matplotlib
 
@@ -36,8 +35,6 @@ LONG_LABEL = 22
 matplotlib.rcParams["svg.hashsalt"] = "kv-adapters"
 # A dollar sign in a folder's name is not the start of a formula.
 matplotlib.rcParams["text.parse_math"] = False
-
-X = TypeVar("X", int, float)
 
 
 @dataclass(frozen=True)
