@@ -47,6 +47,7 @@ GROUPS = {
         "smollm2-135m-gpu-twenty",
         "smollm2-135m-scaled-twenty",
         "smollm2-135m-4k",
+        "smollm2-135m-4k-kl",
         "smollm2-135m-twenty",
     ),
     "Qwen2.5-Coder-0.5B-Instruct": (
