@@ -55,13 +55,13 @@ def test_a_gpu_that_torch_cannot_use_is_said(
     assert capsys.readouterr().err == ""
 
 
-def test_the_faster_precision_is_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_faster_precision_is_the_faster_one() -> None:
     if torch.cuda.is_available():
         pytest.skip("a GPU is there")
-    capabilities = torch.cpu.get_capabilities()
+    found, capabilities = precision.best_precision(), torch.cpu.get_capabilities()
     if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"):
-        assert precision.best_precision() == "bf16"
+        assert found == "bf16"
     elif capabilities["architecture"] == "x86_64" and not capabilities.get("avx512_bw"):
-        assert precision.best_precision() == "fp32"
-    else:
-        pytest.skip("no x86-64 processor of which it is known")
+        assert found == "fp32"
+    # Of other processors it is not known here.
+    assert found in precision.DTYPES
