@@ -302,6 +302,8 @@ def main() -> None:
                 print(
                     f"scores that differ from {PLAIN[name]}: {len(found)} {'; '.join(found[:12])}"
                 )
+        if len(sides) == 1:
+            print_sides("base and adapters", sides)
         if "separate" in asked.sides:
             print_sides(
                 "the sweep's questions",

@@ -164,7 +164,7 @@ def requires(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingPackageError(
-            f'{_missing(error)} is not installed; run: pip install "kv-tasks[{extra}]"'
+            f'{_missing(error)} is not installed; run in the checkout: pip install ".[{extra}]"'
         ) from error
 
 

@@ -53,9 +53,9 @@ def load_tokenizer(
         raise ModelError(
             f"tokenizer {name!r}: not a folder or hub name that loads "
             f"({reason_of(error, first_line=True)}); "
-            "give a model that brings one, or for tasks of a given length name one: --tokenizer, "
-            'with lm_eval --metadata \'{"tokenizer": "FOLDER"}\'; '
-            "that of smollm2-135m lies in the folder that kv-train model smollm2-135m prints"
+            "give a folder or hub name with one; where it only counts a task's tokens that is "
+            '--tokenizer, with lm_eval --metadata \'{"tokenizer": "FOLDER"}\', and that of '
+            "smollm2-135m lies in the folder that kv-train model smollm2-135m prints"
         ) from error
     return tokenizer
 

@@ -134,8 +134,8 @@ def distribution() -> str:
             continue
         return name
     raise MissingPackageError(
-        'vLLM is not installed; run: pip install "kv-tasks[vllm]" (with a GPU), or make install '
-        "(without), or evaluate with --backend hf"
+        'vLLM is not installed; run in the checkout: pip install ".[vllm]" (with a GPU), or make '
+        "install (without), or evaluate with --backend hf"
     )
 
 

@@ -212,6 +212,6 @@ def test_without_safetensors_the_extra_is_named(arguments: list[str]) -> None:
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == EXIT_ERROR
-    assert 'safetensors is not installed; run: pip install "kv-tasks[train]"' in " ".join(
+    assert 'safetensors is not installed; run in the checkout: pip install ".[train]"' in " ".join(
         done.stderr.split()
     )

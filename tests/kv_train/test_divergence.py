@@ -19,7 +19,7 @@ from kv_train.prepare import prepare, refuse_shares
 from kv_train.recipe_files import load_recipe
 from kv_train.run import run
 from kv_train.tokens import IGNORED
-from kv_train.trainer import answer_loss
+from kv_train.trainer import answer_loss, loss_sums
 
 from .test_packing import model, rows
 
@@ -108,14 +108,25 @@ def test_rows_that_share_a_context_weigh_as_rows_of_their_own(net: torch.nn.Modu
         torch.testing.assert_close(found, sum(separate), rtol=1e-4, atol=1e-4)
 
 
-def test_no_dropout_leads_away_by_itself(net: torch.nn.Module) -> None:
-    for module in net.modules():
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.5
-    net.train()
-    found, _ = divergence(net, Collator(pad_token_id=0)(held([pack(rows())])))
-    assert found.item() == pytest.approx(0, abs=1e-5)
+def test_what_is_checkpointed_is_the_same(net: torch.nn.Module) -> None:
+    batch = Collator(pad_token_id=0)(held([pack(rows())]))
+    usual, _ = divergence(trained(net).train(), batch)
+    net.gradient_checkpointing_enable()
+    net.enable_input_require_grads()
+    found, _ = divergence(net, batch)
+    found.backward()
     assert net.training
+    torch.testing.assert_close(found, usual)
+
+
+def test_both_parts_of_a_loss_are_counted_in_tokens_of_their_own(net: torch.nn.Module) -> None:
+    one, two, three = rows()
+    packs = [pack([one, two]), *held([pack([three])], 3.0)]
+    answers, tokens, led, weights = loss_sums(trained(net), Collator(pad_token_id=0)(packs))
+    assert tokens.item() == sum(label != IGNORED for row in (one, two) for label in row.labels)
+    assert weights.item() == 3 * len(three.input_ids)
+    assert answers.item() == pytest.approx(of(net, packs[:1]).item(), rel=1e-4)
+    assert of(net, packs, 7.0).item() == pytest.approx((answers + led).item() / 7, rel=1e-4)
 
 
 def test_rows_that_are_held_are_packed_apart_from_those_that_are_trained() -> None:

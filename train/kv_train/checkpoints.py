@@ -92,7 +92,7 @@ def _as_marked(folder: Path) -> bool:
     except ValueError:
         return False
     found = _sizes(folder)
-    return all(found.get(name) == size for name, size in sizes.items())
+    return isinstance(sizes, dict) and all(found.get(name) == size for name, size in sizes.items())
 
 
 def _sizes(folder: Path) -> dict[str, int]:

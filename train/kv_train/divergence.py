@@ -12,8 +12,8 @@ from kv_train.attention import CONTEXT, PADDING, Layout
 def divergence(model: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how far an adapter leads from its base on the packs of a batch that are held.
 
-    A context that several questions share counts once for each, as in rows of their own. Both
-    passes are without dropout, which would lead away from the base by itself.
+    A context that several questions share counts once for each, as in rows of their own. The base
+    answers without dropout.
 
     Args:
         model: PEFT's, whose adapter can be switched off.
@@ -26,13 +26,9 @@ def divergence(model: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, torc
     """
     inputs, weights = _held(batch)
     training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), model.disable_adapter():
-            base = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
-        found = log_softmax(model(**inputs, use_cache=False).logits.float(), dim=-1)
-    finally:
-        model.train(training)
+    with torch.no_grad(), model.disable_adapter():
+        base = log_softmax(model.eval()(**inputs, use_cache=False).logits.float(), dim=-1)
+    found = log_softmax(model.train(training)(**inputs, use_cache=False).logits.float(), dim=-1)
     tokens = kl_div(found, base, reduction="none", log_target=True).sum(dim=-1)
     return (tokens * weights).sum(), weights.sum()
 

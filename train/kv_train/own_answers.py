@@ -16,6 +16,7 @@ import glob
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,7 +57,8 @@ class Greedy:
     ) -> None:
         """Load the model; raise ModelError where it has no chat template."""
         transformers_logging.disable_progress_bar()
-        self._tokenizer = load_tokenizer(str(folder))
+        # A copy: others that count with it know no padding.
+        self._tokenizer = deepcopy(load_tokenizer(str(folder)))
         if not self._tokenizer.chat_template:
             raise ModelError(f"{folder}: no chat template; choose an instruction-tuned model")
         self._options = dict(template_kwargs or {})

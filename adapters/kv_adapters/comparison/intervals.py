@@ -113,6 +113,8 @@ def clustered_t(change: "np.ndarray", groups: "np.ndarray") -> tuple[float, floa
     """Return interval and p-value of a mean whose documents share questions."""
     fit = OLS(change, np.ones_like(change)).fit(cov_type="cluster", cov_kwds={"groups": groups})
     mean, error, freedom = float(fit.params[0]), float(fit.bse[0]), _freedom(groups)
+    if error < TINY:
+        return mean, mean, float(abs(mean) < TINY)
     low, high = stats.t.interval(LEVEL, freedom, mean, error)
     return float(low), float(high), 2 * float(stats.t.sf(abs(mean) / error, freedom))
 

@@ -157,18 +157,18 @@ def _computed(results: Mapping[str, Any], task: str) -> tuple[str, ...]:
         precision.replace("auto", ""),
         quantized,
         f"generation settings {generated}" if generated else "",
-        f"version {version} of {task}" if version is not None else "",
+        f"version {version} of the task" if version is not None else "",
     )
 
 
 def _generated(results: Mapping[str, Any], task: str) -> str:
-    """Return the settings of a task, and those that the command line put in their place."""
+    """Return the settings of a task, those of the command line among them; 0 is 0.0."""
     config = results["configs"].get(task)
-    own = config.get("generation_kwargs") if isinstance(config, Mapping) else None
-    if not own:
+    found = config.get("generation_kwargs") if isinstance(config, Mapping) else None
+    if not isinstance(found, Mapping) or not found:
         return ""
-    given = results["config"].get("gen_kwargs")
-    return json.dumps([own, given] if given else own, sort_keys=True)
+    plain = {key: float(x) if type(x) is int else x for key, x in found.items()}
+    return json.dumps(plain, sort_keys=True)
 
 
 def _arguments(results: Mapping[str, Any]) -> Mapping[str, Any]:

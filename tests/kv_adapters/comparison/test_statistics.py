@@ -234,3 +234,10 @@ def test_one_question_with_many_documents_counts_for_what_it_is_worth() -> None:
         low, high, _ = interval(base, other, groups)
         held += low <= 0 <= high
     assert held >= 186, held
+
+
+def test_many_questions_that_all_changed_alike_have_a_p_value_too() -> None:
+    names = [f"q{n}" for n in range(401)]
+    found = paired_difference([0.2] * 401, [0.5] * 401, names)
+    assert found.p_value == 0.0
+    assert found.low < 0.3 < found.high

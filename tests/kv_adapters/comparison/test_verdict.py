@@ -52,7 +52,7 @@ def test_a_missing_package_names_the_extra_to_install(
     monkeypatch.setitem(sys.modules, "statsmodels.regression.linear_model", None)
     done = CliRunner().invoke(app, ["compare", str(base), str(base)])
     assert isinstance(done.exception, MissingPackageError)
-    assert 'pip install "kv-tasks[report]"' in str(done.exception)
+    assert 'pip install ".[report]"' in str(done.exception)
 
 
 def test_a_folder_name_with_markup_is_printed_as_it_is(write_run: Write) -> None:
