@@ -114,7 +114,7 @@ def test_wrong_usage_is_two_or_what_the_program_says(
 def test_a_missing_package_is_named_even_by_an_import_that_names_none() -> None:
     """transformers says only that it could not import a module, and why in the error's cause."""
     with (
-        pytest.raises(MissingPackageError, match=r'peft is not .*pip install "kv-tasks\[train\]"'),
+        pytest.raises(MissingPackageError, match=r'peft is not .*pip install "\.\[train\]"'),
         console.requires("train"),
     ):
         try:

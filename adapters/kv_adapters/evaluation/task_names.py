@@ -6,11 +6,14 @@ both kinds is therefore evaluated member by member.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from kv_tasks.errors import UsageError
 from kv_tasks.paths import task_configs
+
+_FUNCTION = re.compile(r'"[^"]*/(kv_tasks\.[\w.]+)"')
 
 
 def single_protocol(names: Sequence[str]) -> list[str]:
@@ -43,7 +46,9 @@ def config_checksum(name: str) -> str | None:
     config = _config(name)
     if config is None:
         return None
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    said = json.dumps(config, sort_keys=True, default=str)
+    # The harness reads a function's name as a path beside the YAML; where that lies says nothing.
+    digest = hashlib.sha256(_FUNCTION.sub(r'"\1"', said).encode())
     for member in _members(name) if "group" in config else ():
         digest.update((config_checksum(member) or member).encode())
     return digest.hexdigest()

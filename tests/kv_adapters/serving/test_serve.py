@@ -193,7 +193,9 @@ def test_a_missing_vllm_is_named(monkeypatch: pytest.MonkeyPatch, tiny_base: Pat
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    with pytest.raises(MissingPackageError, match="vLLM is not installed; run in the checkout: pip install"):
+    with pytest.raises(
+        MissingPackageError, match="vLLM is not installed; run in the checkout: pip install"
+    ):
         prepare(ServeRequest(base=str(tiny_base), port=0))
 
 
