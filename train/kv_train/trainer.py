@@ -43,8 +43,7 @@ def loss_sums(model: torch.nn.Module, batch: Mapping[str, Any]) -> torch.Tensor:
         of these tokens; the :func:`kv_train.divergence.divergence` of the others, and its weights.
     """
     labels = batch["labels"]
-    none = torch.zeros((), device=labels.device)
-    answers, tokens, held, weights = none, none, none, none
+    answers, tokens, held, weights = torch.zeros(4, device=labels.device)
     if "kl" in batch:
         held, weights = divergence(model, batch)
         labels = labels.masked_fill(batch["kl"][:, None] > 0, IGNORED)
