@@ -224,7 +224,10 @@ def timed(trainer: Any) -> tuple[list[float], float]:
 
 
 def attention_flops() -> dict[Any, Callable[..., int]]:
-    """Return formulas that count half a square where attention is causal, CPU kernels included."""
+    """Return formulas that count half a square where attention is causal, CPU kernels included.
+
+    torch's own refuse fewer key-value heads than query heads, which its kernels take.
+    """
 
     def formula(operator: Any, backward: bool) -> Callable[..., int]:
         names = [argument.name for argument in operator.default._schema.arguments]
@@ -238,7 +241,8 @@ def attention_flops() -> dict[Any, Callable[..., int]]:
 
         return count
 
-    family = ("flash_attention_for_cpu", "flash_attention", "efficient_attention")
+    family = [f"{name}_attention" for name in ("flash", "efficient", "cudnn")]
+    family.append("flash_attention_for_cpu")
     operators = [getattr(torch.ops.aten, f"_scaled_dot_product_{name}") for name in family]
     backward = [getattr(torch.ops.aten, f"_scaled_dot_product_{n}_backward") for n in family]
     return {

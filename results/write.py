@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 import jsonlines
+import search
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from overview import Section, draw, interval, one_a_recipe, seeds_of, table
 from study import load_study
@@ -121,6 +122,11 @@ def _study(name: str, figures: dict[str, bytes]) -> dict[str, Any]:
         figures[file] = drawing.svg
         first = drawing.stem in about.first
         drawings.append({"file": file, "caption": drawing.caption, "first": first})
+    searched = search.read(folder / search.FILE) if (folder / search.FILE).is_file() else []
+    if searched:
+        drawing = search.draw(f"{name}-search", searched)
+        figures[f"{drawing.stem}.svg"] = drawing.svg
+        drawings.append({"file": f"{drawing.stem}.svg", "caption": drawing.caption, "first": True})
     return {
         "name": name,
         "about": about,
@@ -135,6 +141,7 @@ def _study(name: str, figures: dict[str, bytes]) -> dict[str, Any]:
         "drawings": drawings,
         "provenance": {run.label: run.provenance for run in (base, *others)},
         "commands": _commands([base, *others]),
+        "searched": search.table(searched) if searched else [],
         "logs": [log for name in runs if (log := _log(folder / name / "log.jsonl"))],
     }
 
