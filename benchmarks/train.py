@@ -45,11 +45,10 @@ def rows_of(folder: Path, tokens: int, side: str) -> list[dict[str, Any]]:
     """Return the chat rows of ``side``: the same contexts for all, first questions first."""
     from kv_tasks.training_data import Specification, rows
 
-    contexts = BATCHES["shared"] if side == "shared" else BATCHES[side]
     made = list(
         rows(
             Specification(
-                samples=contexts * QUESTIONS,
+                samples=BATCHES[side] * QUESTIONS,
                 tokens=tokens,
                 tokenizer=str(folder),
                 questions_per_context=QUESTIONS,

@@ -10,14 +10,14 @@ from typing import Any
 from kv_tasks.errors import DataError
 
 
-def check_choice(task: str, field: str, value: object, choices: Sequence[str]) -> None:
+def check_choice(task: str, field: str, value: object, choices: Sequence[object]) -> None:
     """Refuse metadata that names no setting there is.
 
     Raises:
         DataError: naming the field and the choices.
     """
     if value not in choices:
-        raise DataError(f"{task}: {field} {value!r}; choose one of {', '.join(choices)}")
+        raise DataError(f"{task}: {field} {value!r}; choose one of {', '.join(map(str, choices))}")
 
 
 def check_samples(

@@ -54,6 +54,7 @@ def load_kind(
     refuse_stale(config_source)
     task = f"kv_{kind.name}".replace("-", "_")
     check_choice(task, "placement", placement, get_args(Placement))
+    check_choice(task, "template", template, (True, False))
     check_samples(task, samples, endless=True)
     if tokens is not None and dictionaries is not None:
         raise DataError(

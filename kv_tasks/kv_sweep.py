@@ -24,7 +24,7 @@ from kv_tasks.dictionaries import (
     prompt,
     render,
 )
-from kv_tasks.documents import check_samples
+from kv_tasks.documents import check_choice, check_samples
 from kv_tasks.errors import DataError
 from kv_tasks.kv_documents import document_of
 from kv_tasks.kv_simple import SIMPLE
@@ -105,6 +105,7 @@ def load(
     """
     refuse_stale(config_source)
     check_samples("kv_sweep", haystacks, name="haystacks", endless=True)
+    check_choice("kv_sweep", "template", template, (True, False))
     model = ModelArguments.of(metadata)
     wanted = window(tokens, model, answer_tokens=SIMPLE.answer_tokens, task="kv_sweep")
     settings: dict[str, Any] = {"data_seed": data_seed, "template": template}

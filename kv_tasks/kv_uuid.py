@@ -51,7 +51,7 @@ def load(
     keys: int,
     source: Source = "published",
     gold_position: int | None = None,
-    samples: int = 500,
+    samples: int | None = 500,
     data_seed: int = 0,
     config_source: str | None = None,
     **_: Any,
@@ -64,7 +64,7 @@ def load(
         gold_position: 1-based place to move the asked record to, as the source's experiments
             do; None leaves it where it is: anywhere in the published data, evenly spread over
             any number of documents in the generated.
-        samples: number of documents; 500 are published.
+        samples: number of documents; 500 are published, None for all of them.
         data_seed: of the generated objects.
         config_source: the YAML file, as the harness passes it.
         _: what else the harness merges in.
@@ -75,7 +75,9 @@ def load(
     """
     refuse_stale(config_source)
     check_choice("kv_uuid", "source", source, get_args(Source))
-    check_samples("kv_uuid", samples, PUBLISHED_OBJECTS if source == "published" else None)
+    most = PUBLISHED_OBJECTS if source == "published" else None
+    check_samples("kv_uuid", samples, most, endless=most is None)
+    samples = samples or PUBLISHED_OBJECTS
     if keys < 1 or (source == "published" and keys not in PUBLISHED_KEYS):
         raise DataError(
             f"kv_uuid: keys {keys}; {', '.join(map(str, PUBLISHED_KEYS))} are published, and "

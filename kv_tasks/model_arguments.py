@@ -35,6 +35,7 @@ class ModelArguments:
         too_long: what to do with a prompt that the harness would cut.
         revision: of model and tokenizer on the hub.
         trust_remote_code: whether the user lets code that comes with the model run.
+        cuts: whether the harness cuts prompts; not those that it sends a server as text.
     """
 
     tokenizer: str | None
@@ -44,6 +45,7 @@ class ModelArguments:
     too_long: TooLong
     revision: str | None = None
     trust_remote_code: bool = False
+    cuts: bool = True
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> "ModelArguments":
@@ -67,7 +69,9 @@ class ModelArguments:
             "trust_remote_code": str(metadata.get("trust_remote_code")) in ("True", "true"),
         }
         limit, raised_by = _limit(metadata, tokenizer, loading)
-        return cls(tokenizer, isinstance(named, str), limit, raised_by, too_long, **loading)
+        cuts = _cuts(metadata) or not _completions(metadata)
+        known = (tokenizer, isinstance(named, str), limit, raised_by, too_long)
+        return cls(*known, **loading, cuts=cuts)
 
     @property
     def loading(self) -> dict[str, Any]:

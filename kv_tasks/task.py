@@ -92,7 +92,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
         """Return a digest of all that decides the requests beside what the harness's key has."""
         probe = [{"role": "user", "content": "x"}]
         digest = hashlib.sha256()
-        digest.update(chat_template(probe).encode() if chat_template else b"")
+        digest.update(repr(chat_template(probe)).encode() if chat_template else b"")
         digest.update(repr((samples, self.config.generation_kwargs)).encode())
         for doc in self.eval_docs:
             digest.update(json.dumps(dict(doc), ensure_ascii=False).encode())
@@ -103,12 +103,7 @@ class Task(ConfigurableTask):  # type: ignore[misc]
         """Count the tokens of all requests, the first one that the harness adds included."""
         model = self._model
         if model.tokenizer is None:
-            # Chats that a service renders are no strings; the harness cannot cut those.
-            if any(isinstance(request.args[0], str) for request in self.instances):
-                console.warn(
-                    f"task {self.task_name}: no prompt is measured, so one that is too long may be "
-                    "cut; name the tokenizer and context by metadata tokenizer and max_length"
-                )
+            self._warn_unmeasured("the tokenizer is not known here; name it as metadata tokenizer")
             return
         try:
             tokenizer = load_tokenizer(model.tokenizer, **model.loading)
@@ -117,6 +112,8 @@ class Task(ConfigurableTask):  # type: ignore[misc]
                 raise
             console.warn(f"task {self.task_name}: no prompt is measured: {error}")
             return
+        if model.limit is None and model.cuts:
+            self._warn_unmeasured("the model is not known here; check its context")
         texts = [as_read(tokenizer, request.args[0]) for request in self.instances]
         needed = {}
         for request, count in zip(self.instances, count_read(tokenizer, texts), strict=True):
@@ -126,6 +123,14 @@ class Task(ConfigurableTask):  # type: ignore[misc]
                 needed[request.doc_id] = count + answer
         if needed:
             self._too_long(needed)
+
+    def _warn_unmeasured(self, why: str) -> None:
+        # Chats that a service renders are no strings; the harness cannot cut those.
+        if any(isinstance(request.args[0], str) for request in self.instances):
+            console.warn(
+                f"task {self.task_name}: a prompt that is too long may be cut unseen: {why}, and "
+                "give the context as model argument max_length"
+            )
 
     def _too_long(self, needed: Mapping[int, int]) -> None:
         """Raise, or drop the requests of the documents in ``needed`` (tokens by document)."""

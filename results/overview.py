@@ -138,8 +138,8 @@ def draw(sections: Sequence[Section]) -> Drawing:
     kept = [
         n for n in range(len(COLUMNS)) if any(row.cells[n] for _, rows in shown for row in rows)
     ]
-    columns = figure.subplots(1, len(kept), sharey=True, width_ratios=[WIDTHS[n] for n in kept])
-    columns = columns if len(kept) > 1 else [columns]
+    widths = [WIDTHS[n] for n in kept]
+    columns = figure.subplots(1, len(kept), sharey=True, width_ratios=widths, squeeze=False)[0]
     # Its headings run over the other columns, and hide their lines.
     columns[0].set_zorder(1)
     height, labels, described = 0.0, dict[float, str](), []

@@ -10,7 +10,6 @@ from itertools import groupby
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from pydantic import TypeAdapter
 from study import Strict
 
 from kv_adapters.reports.figures.scene import COLOURS, Drawing, finish
@@ -33,7 +32,7 @@ class Point(Strict):
 def read(file: Path) -> list[Point]:
     """Return the points of a file, those of one training after each other, by step."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    found = [TypeAdapter(Point).validate_json(line) for line in lines]
+    found = [Point.model_validate_json(line) for line in lines]
     return sorted(found, key=lambda point: (point.weight, point.rate, point.step))
 
 

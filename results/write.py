@@ -78,6 +78,7 @@ def render() -> tuple[dict[str, str], dict[str, bytes]]:
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, autoescape=False,
     )  # fmt: skip
+    environment.filters["table"] = _markdown
     figures: dict[str, bytes] = {}
     groups: list[dict[str, Any]] = []
     for number, (title, names) in enumerate(GROUPS.items(), start=1):
@@ -144,6 +145,12 @@ def _study(name: str, figures: dict[str, bytes]) -> dict[str, Any]:
         "searched": search.table(searched) if searched else [],
         "logs": [log for name in runs if (log := _log(folder / name / "log.jsonl"))],
     }
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, of which the first row is the heading."""
+    heading, *others = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([heading, "|" + "---|" * len(rows[0]), *others])
 
 
 def _side_by_side(verdicts: Sequence[Verdict]) -> list[tuple[str, ...]]:

@@ -5,8 +5,11 @@ A model that may think first, such as Qwen3, renders another prompt when it is t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from kv_tasks.errors import UsageError
 from kv_tasks.tokens import CLOCK, load_tokenizer, writes_date
@@ -61,23 +64,25 @@ def dated(folder: Path, arguments: Mapping[str, Any]) -> bool:
 def templated(harness_class: type[Any], arguments: Mapping[str, Any]) -> type[Any]:
     """Return a harness LM whose chat template is called with ``arguments``.
 
-    The harness's own ways differ: its vllm model drops ``enable_thinking`` among them, and its
-    models of servers take none.
+    The harness's own ways differ: its vllm model drops ``enable_thinking`` among them, or calls the
+    template with None where nobody says it, which SmolLM3's takes for a no; its models of servers
+    take none. As in the harness, a template without a system role gets no such message.
     """
-    if not arguments:
-        return harness_class
 
     def apply_chat_template(
         self: Any, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        rendered = self.tokenizer.apply_chat_template(
-            chat_history,
+        render = partial(
+            self.tokenizer.apply_chat_template,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
             **arguments,
         )
-        return str(rendered)
+        try:
+            return str(render(chat_history))
+        except TemplateError:
+            return str(render([message for message in chat_history if message["role"] != "system"]))
 
     methods = {"apply_chat_template": apply_chat_template}
     return type(harness_class.__name__, (harness_class,), methods)

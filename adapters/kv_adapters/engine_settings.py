@@ -1,7 +1,8 @@
 """What vLLM is told wherever this package starts it: in this process, or as a server."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,17 +122,22 @@ def gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those distributions that are installed, by name, in their order."""
+    found = {}
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def distribution() -> str:
     """Return the name under which vLLM is installed here.
 
     Raises:
         MissingPackageError: it is not.
     """
-    for name in ("vllm", CPU_WHEEL):
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    for name in installed(("vllm", CPU_WHEEL)):
         return name
     raise MissingPackageError(
         'vLLM is not installed; run in the checkout: pip install ".[vllm]" (with a GPU), or make '

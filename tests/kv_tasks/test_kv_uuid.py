@@ -138,3 +138,8 @@ def test_the_value_counts_anywhere_in_any_case(response: str, expected: float) -
 def test_a_number_of_keys_that_is_not_there_is_named(keys: int, source: str) -> None:
     with pytest.raises(DataError, match=f"keys {keys}; 75, 140, 300 are published"):
         kv_uuid.load(keys=keys, source=source, samples=2)
+
+
+def test_all_of_the_published_objects_are_a_number_and_generated_ones_none() -> None:
+    with pytest.raises(DataError, match="samples None; choose 1 or more"):
+        generated(samples=None)

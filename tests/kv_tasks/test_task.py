@@ -218,11 +218,22 @@ def test_the_first_token_that_the_model_adds_is_measured(load: Loader, tmp_path:
     assert [sample["doc"]["length"] for sample in samples] == [count + 1 for count in counted]
 
 
+def read(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
 def test_prompts_that_nobody_can_measure_are_said_to_be_unmeasured(
-    load: Loader, capsys: pytest.CaptureFixture[str]
+    load: Loader, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(load())
-    assert "task fake: no prompt is measured" in capsys.readouterr().err
+    assert "task fake: a prompt that is too long may be cut unseen: the tok" in read(capsys)
+    run(load(tokenizer=str(tiny_folder)))
+    assert "task fake: a prompt that is too long may be cut unseen: the model is not" in read(
+        capsys
+    )
+    told = {"model": "m", "tokenizer": str(tiny_folder), "base_url": "http://host/v1/completions"}
+    run(load(**told, tokenized_requests="False"))
+    assert "unseen" not in read(capsys)
 
 
 def test_documents_left_out_on_several_ranks_are_counted_once_each(

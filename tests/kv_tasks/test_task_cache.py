@@ -1,11 +1,14 @@
 """The harness's cache of requests never answers for other requests; nor do seeds of others."""
 
 import random
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lm_eval.evaluator import evaluate
+from lm_eval.models.api_models import JsonChatStr, TemplateAPI
 from lm_eval.tasks import TaskManager
 
 from kv_tasks.errors import PromptTooLongError
@@ -153,3 +156,14 @@ def test_generation_stops_where_the_task_says_and_nowhere_else(family: str) -> N
     for settings in asked([family], family).settings:
         assert settings["until"] == FAMILIES[family]
         assert settings["do_sample"] is False
+
+
+def test_chats_that_a_service_renders_are_cached_as_well(
+    load: Loader, requests_cache: Path
+) -> None:
+    task = load()["tasks"]["fake"]
+    rendered = partial(TemplateAPI.apply_chat_template, SimpleNamespace(tokenizer_backend=None))
+    task.build_all_requests(
+        cache_requests=True, apply_chat_template=True, chat_template=rendered, tokenizer_name="t"
+    )
+    assert all(isinstance(request.args[0], JsonChatStr) for request in task.instances)

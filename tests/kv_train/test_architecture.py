@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
@@ -18,7 +19,7 @@ from kv_train.attention import NAME
 from kv_train.longrope import astride, shorter
 from kv_train.packing import Collator, Pack
 from kv_train.recipe_files import load_recipe
-from kv_train.refusal import refusal, unshared
+from kv_train.refusal import refusal, renamed, unshared
 from kv_train.run import run
 from kv_train.tokens import IGNORED
 from kv_train.trainer import answer_loss
@@ -221,3 +222,19 @@ def test_a_hybrid_model_is_trained_on_rows_alone_only(
         run(load_recipe(str(tiny_recipe), chosen), tmp_path / "out")
     alone = [*chosen, "training.questions_per_pack=1"]
     assert (run(load_recipe(str(tiny_recipe), alone), tmp_path / "out") / "log.jsonl").is_file()
+
+
+def test_a_model_whose_files_have_other_names_is_refused_before_it_is_trained(
+    tiny_base: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    """As Qwen3.5, of which vLLM looks for an adapter's layers by the names in its files."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    weights = base / "model.safetensors"
+    tensors = load_file(weights)
+    named = {name.replace("model.", "model.language_model.", 1): t for name, t in tensors.items()}
+    save_file(named, weights, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"its files have no model\.layers\.0\..*q_proj\.weight"):
+        run(load_recipe(str(tiny_recipe), [f"model={base}"]), tmp_path / "out")
+    shapes = architecture(meta_model(AutoConfig.from_pretrained(base)))
+    assert renamed(shapes, ["q_proj"], tiny_base) is None
+    assert renamed(shapes, ["q_proj"], tmp_path) is None

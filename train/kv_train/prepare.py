@@ -26,7 +26,7 @@ from kv_train.examples import (
 from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
-from kv_train.refusal import refusal, unshared
+from kv_train.refusal import refusal, renamed, unshared
 from kv_train.tokens import Row
 
 
@@ -86,7 +86,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     """
     tokenizer = load_tokenizer(str(folder))
     config = AutoConfig.from_pretrained(folder)
-    shapes = _check_architecture(recipe, config)
+    shapes = _check_architecture(recipe, config, folder)
     packs = []
     for file, names in ((DATA, row_names(recipe)), (HELD_OUT, held_out_names(recipe))):
         with jsonlines.open(work / file) as reader:
@@ -119,7 +119,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
     return Prepared(trained, held, tokenizer.eos_token_id if pad is None else pad)
 
 
-def _check_architecture(recipe: Recipe, config: Any) -> Architecture:
+def _check_architecture(recipe: Recipe, config: Any, folder: Path) -> Architecture:
     """Refuse a model before its weights are read; return the shapes of another."""
     if reason := refusal(config):
         raise ModelError(f"{recipe.model}: {reason}; choose another model")
@@ -135,6 +135,8 @@ def _check_architecture(recipe: Recipe, config: Any) -> Architecture:
             f"lora.targets: {recipe.model} has no {', '.join(missing)}; its linear layers are "
             f"{', '.join(sorted(present))}"
         )
+    if reason := renamed(shapes, recipe.lora.targets, folder):
+        raise ModelError(f"{recipe.model}: {reason}; choose another model")
     return shapes
 
 

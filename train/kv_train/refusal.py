@@ -6,15 +6,26 @@ its own, :mod:`kv_train.attention` would leave out.
 """
 
 import inspect
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AttentionInterface, AutoModelForCausalLM
 
 from kv_tasks.errors import ModelError, reason_of
-from kv_train.architecture import APART, architecture, carrying, has_experts, kinds, ropes
+from kv_train.architecture import (
+    APART,
+    Architecture,
+    architecture,
+    carrying,
+    has_experts,
+    kinds,
+    ropes,
+)
 from kv_train.attention import Layout, shared_context_attention
 from kv_train.packing import Collator, Pack
 
@@ -34,6 +45,30 @@ def unshared(model: Any) -> str | None:
     if found := carrying(model):
         return f"its {', '.join(found)} layers would carry one question of a pack into the next"
     return None
+
+
+def renamed(shapes: Architecture, targets: Sequence[str], folder: Path) -> str | None:
+    """Return why nobody would find an adapter's modules in its base's files, None where they would.
+
+    transformers renames what it reads of some models, Qwen3.5 among them, and an adapter's tensors
+    have its names; vLLM looks for those of the files.
+
+    Args:
+        shapes: of the model as transformers makes it.
+        targets: last names of the linear layers that are trained.
+        folder: of the model; without safetensors files nothing is known.
+    """
+    names: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            names.update(tensors.keys())
+    missing = [name for name in shapes.targeted(targets) if f"{name}.weight" not in names]
+    if not names or not missing:
+        return None
+    return (
+        f"its files have no {missing[0]}.weight, as transformers calls it, and vLLM would serve "
+        "the base model's answers in place of such an adapter's"
+    )
 
 
 def refusal(config: Any) -> str | None:

@@ -1,7 +1,7 @@
 """Evaluation backends: one file each, behind one small protocol.
 
-To add one, write ``backends/NAME.py`` with a function ``open_backend(settings) -> Backend`` and
-add NAME to :data:`BackendName` and what it is to :data:`TRAITS`.
+To add one, write ``backends/NAME.py``, whose ``open_backend(settings)`` makes a :class:`Backend`,
+and add NAME to :data:`BackendName` and what it is to :data:`TRAITS`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 BackendName = Literal["vllm", "hf", "server", "openai"]
+# Seconds for an answer of a service: one may wait for many others, or reason for long, and the
+# harness would ask it again.
+PATIENCE = 3600
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from kv_adapters.backends import Settings
 from kv_adapters.chat_template import templated
 from kv_adapters.evaluation.answers import recorded
+from kv_tasks.errors import UsageError
 
 # Prompts computed together unless said otherwise.
 TOGETHER = 8
@@ -27,6 +28,7 @@ class HfBackend:
         self._settings = settings
         self._dtype = DTYPES[best_precision()]
         model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=self._dtype)
+        _check_length(settings, model.config.get_text_config())
         _answer_unpenalised(model.generation_config)
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
@@ -66,15 +68,25 @@ class HfBackend:
         }
 
 
+def _check_length(settings: Settings, config: Any) -> None:
+    """Refuse positions that the model was not made for, as vLLM does."""
+    context = getattr(config, "max_position_embeddings", None)
+    if context and settings.max_length and settings.max_length > context:
+        raise UsageError(
+            f"--max-length {settings.max_length}: {settings.base} is made for {context} tokens; "
+            "give that or less"
+        )
+
+
 def _answer_unpenalised(config: Any) -> None:
     """Take away what a model's own settings do to greedy answers, and the harness on vLLM does not.
 
-    Qwen2.5's penalty for tokens that the prompt has falls on the very value to be retrieved.
+    Qwen2.5's penalty for tokens that the prompt has falls on the very value to be retrieved. A
+    length of its own would win over the task's.
     """
+    config.max_new_tokens = None
     config.repetition_penalty = 1.0
     config.no_repeat_ngram_size = 0
 
 
-def open_backend(settings: Settings) -> HfBackend:
-    """Load the model."""
-    return HfBackend(settings)
+open_backend = HfBackend

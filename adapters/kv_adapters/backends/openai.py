@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kv_adapters.backends import Settings
+from kv_adapters.backends import PATIENCE, Settings
 from kv_adapters.evaluation.answers import recorded
 from kv_tasks.errors import AdapterError, ServiceError, UsageError
 
@@ -52,7 +52,7 @@ class OpenAIBackend:
         # What is asked is paid for: no more of it is lost at a failure than was under way. How
         # often it is tried changes no answer, and so is no part of what describes them.
         harness_class = recorded(_chat_class(), refuses=False, part=CONCURRENT)
-        self.lm = harness_class(**self._arguments, max_retries=TRIES)
+        self.lm = harness_class(**self._arguments, max_retries=TRIES, timeout=PATIENCE)
 
     def select(self, adapter: Path | None) -> None:
         """Ask this job's model from now on; None is the base model."""
@@ -152,6 +152,4 @@ def checksum(name: str) -> str:
     return hashlib.sha256(f"openai:{name}".encode()).hexdigest()
 
 
-def open_backend(settings: Settings) -> OpenAIBackend:
-    """Prepare to ask."""
-    return OpenAIBackend(settings)
+open_backend = OpenAIBackend

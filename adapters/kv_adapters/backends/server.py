@@ -13,15 +13,13 @@ from typing import Any
 
 import httpx
 
-from kv_adapters.backends import Settings
+from kv_adapters.backends import PATIENCE, Settings
 from kv_adapters.chat_template import templated
 from kv_adapters.evaluation.answers import PART, recorded
 from kv_tasks.errors import ServiceError, UsageError
 
 # Requests on their way at once unless said otherwise; the server batches them.
 CONCURRENT = 16
-# Seconds: a long prompt may wait for many others, and the harness would ask it again.
-PATIENCE = 3600
 KEY = "OPENAI_API_KEY"
 # A busy server answers late.
 TIMEOUT = 60
@@ -205,6 +203,4 @@ def _answer(address: str, json: dict[str, Any] | None = None) -> Any:
         raise ServiceError(f"{address}: answers no JSON ({error})") from error
 
 
-def open_backend(settings: Settings) -> ServerBackend:
-    """Connect to the server."""
-    return ServerBackend(settings)
+open_backend = ServerBackend

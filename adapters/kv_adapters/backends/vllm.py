@@ -58,9 +58,7 @@ class VllmBackend:
         return {**self._arguments, "backend": f"{distribution()} {version}"}
 
 
-def open_backend(settings: Settings) -> VllmBackend:
-    """Start the engine."""
-    return VllmBackend(settings)
+open_backend = VllmBackend
 
 
 def _without_bar(generate: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ results of each task, so those that are reused must be the newest.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -84,7 +85,10 @@ def _date_anew(file: Path, tasks: Sequence[str]) -> None:
         if (sample := file.with_name(f"samples_{task}_{old}.jsonl")).is_file()
     }
     for sample, renamed in samples.items():
-        os.link(sample, renamed)
+        try:
+            os.link(sample, renamed)
+        except OSError:  # not every file system has two names for a file
+            shutil.copyfile(sample, renamed)
     file.rename(file.with_name(f"results_{new}.json"))
     for sample in samples:
         sample.unlink()

@@ -1,6 +1,6 @@
 """A user's own tasks, of ``eval --include-path``: what is there, and what it may hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ from kv_tasks.errors import UsageError, reason_of
 from kv_tasks.files import sha256_files
 
 
-def included(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
+def included(folder: Path | None, names: Sequence[str], out: Path) -> dict[str, str]:
     """Return the checksum of the folder, for those names asked for that are tasks in it.
 
     Args:
         folder: with YAML files as the harness reads them, None for none.
         names: of tasks and groups.
+        out: where results go, which are no part of the tasks if they lie in the folder.
 
     Raises:
         UsageError: the folder holds none of the names, or one of this project's, or a group in
@@ -44,7 +45,7 @@ def included(folder: Path | None, names: Sequence[str]) -> dict[str, str]:
                     "task of this project; take it out and name it beside: "
                     f"--tasks {group},{member}"
                 )
-    return dict.fromkeys(asked, _checksum(folder))
+    return dict.fromkeys(asked, _checksum(folder, out))
 
 
 def _tasks_in(folder: Path) -> frozenset[str]:
@@ -108,6 +109,9 @@ def _listed(task: Any) -> Sequence[Any]:
     return task if isinstance(task, list) else [task]
 
 
-def _checksum(folder: Path) -> str:
+def _checksum(folder: Path, out: Path) -> str:
     """Return a SHA-256 of all files of the folder, data beside the tasks included."""
-    return sha256_files(folder, _files(folder))
+    files: Iterable[Path] = _files(folder)
+    if folder.resolve() in out.resolve().parents:
+        files = [file for file in files if not file.resolve().is_relative_to(out.resolve())]
+    return sha256_files(folder, files)

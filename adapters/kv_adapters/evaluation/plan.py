@@ -12,13 +12,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from kv_adapters.backends import TRAITS, BackendName
 from kv_adapters.chat_template import arguments_of, dated
-from kv_adapters.engine_settings import cpu_dtype, gpu
+from kv_adapters.engine_settings import cpu_dtype, gpu, installed
 from kv_adapters.evaluation.included import included
 from kv_adapters.evaluation.local_data import data_checksum
 from kv_adapters.evaluation.models import Models
@@ -155,7 +154,7 @@ def plan(request: Request, models: Models) -> list[Unit]:
     if request.num_fewshot and (own := next(filter(is_own, names), None)):
         raise fixed_shots(request.num_fewshot, own)
     data = {own: data_checksum(own=own) for own in {is_own(name) for name in names}}
-    mine = included(request.include_path, names)
+    mine = included(request.include_path, names, request.out)
     url = request.url
     if request.backend == "openai":
         url = url or os.environ.get("OPENAI_BASE_URL")
@@ -202,10 +201,7 @@ def _templated(request: Request, task: str) -> bool:
 
 def _versions(backend: BackendName) -> Iterator[str]:
     """Yield the versions that decide answers, and the precision where nobody chooses it."""
-    for name in ("kv-tasks", "lm_eval", *TRAITS[backend].packages):
-        try:
-            yield f"{name} {version(name)}"
-        except PackageNotFoundError:
-            continue
+    names = ("kv-tasks", "lm_eval", *TRAITS[backend].packages)
+    yield from (f"{name} {version}" for name, version in installed(names).items())
     if TRAITS[backend].packages and not gpu():
         yield cpu_dtype()

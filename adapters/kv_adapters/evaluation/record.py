@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
+from kv_adapters.engine_settings import installed
 from kv_adapters.evaluation.truncation import Fit
 from kv_adapters.evaluation.usage import Usage
 
@@ -38,10 +38,4 @@ def fitted(fit: Fit | None, samples: Mapping[str, Sequence[Mapping[str, Any]]]) 
 
 def surroundings() -> dict[str, Any]:
     """Return the process, and the versions of the packages that decide results."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {"process": os.getpid(), "packages": versions}
+    return {"process": os.getpid(), "packages": installed(PACKAGES)}

@@ -4,6 +4,7 @@ A model's folder gets ``samples_<task>_<date>.jsonl`` and, last, ``results_<date
 """
 
 import copy
+import random
 import shutil
 import tempfile
 import time
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kv_adapters.backends import Backend
 from kv_adapters.evaluation.plan import RECORD, Request, Unit
@@ -45,6 +48,9 @@ def run_unit(unit: Unit, backend: Backend, tasks: Any, request: Request) -> None
     console.note(f"{unit.label} · {unit.task}: evaluating")
     # A task of the user's own may have the name of one whose data this package knows.
     asked = unit.task if unit.include_sha256 else _with_local_data(tasks, unit.task)
+    # The harness seeds before it loads tasks: gpqa, for one, shuffles its choices as it is loaded.
+    random.seed(0)
+    np.random.seed(1234)
     loaded = tasks.load([asked])
     _refuse_ignored_shots(unit, loaded["tasks"])
     chat = _use_chat_template(unit, backend)

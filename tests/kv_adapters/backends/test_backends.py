@@ -1,5 +1,7 @@
-"""What the vLLM backend refuses and sets before an engine is started."""
+"""What the backends refuse and set before anything is answered."""
 
+import copy
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ import torch
 
 from kv_adapters import engine_settings
 from kv_adapters.backends import Settings, vllm
-from kv_tasks.errors import MissingPackageError
+from kv_adapters.backends.hf import HfBackend
+from kv_adapters.chat_template import templated
+from kv_tasks.errors import MissingPackageError, UsageError
 
 
 def only_installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -86,3 +90,39 @@ def test_bars_that_are_turned_off_are_not_divided_by(
         monkeypatch.setenv("TQDM_DISABLE", value)
         generate = vllm.VllmBackend(Settings(tmp_path, [])).lm.model.generate
         assert generate(["a"], use_tqdm=True, seed=1) == (["a"], shown, {"seed": 1})
+
+
+class Harness:
+    """As the harness's vllm model, which says nothing of thinking by saying None."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]]) -> str:
+        return str(self.tokenizer.apply_chat_template(chat_history, enable_thinking=None))
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [({}, "/think"), ({"enable_thinking": 0}, "")])
+def test_a_model_that_may_think_is_asked_as_it_was_trained(
+    arguments: dict[str, Any], expected: str, tiny_tokenizer: Any
+) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('none here') }}{% endif %}"
+        "{% if enable_thinking is not defined %}/think{% endif %}"
+    )
+    lm = templated(Harness, arguments)(tokenizer)
+    user = {"role": "user", "content": "x"}
+    assert lm.apply_chat_template([user]) == expected
+    assert lm.apply_chat_template([{"role": "system", "content": "y"}, user]) == expected
+
+
+def test_transformers_alone_answers_no_longer_than_the_task_asks(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    (base / "generation_config.json").write_text('{"max_new_tokens": 200}')
+    backend = HfBackend(Settings(base, ()))
+    assert backend.lm.model.generation_config.max_new_tokens is None
+    with pytest.raises(UsageError, match="--max-length 9999999: .* is made for 2048 tokens"):
+        HfBackend(Settings(base, (), max_length=9_999_999))

@@ -62,6 +62,18 @@ def test_a_task_with_two_filters_is_read_on_its_headline_alone(write_run: Write)
     assert (task.metric, task.filter, len(task.samples)) == ("exact_match", "strict-match", 2)
 
 
+def test_a_task_of_a_known_name_without_the_known_filter_costs_no_other_task(
+    write_run: Write,
+) -> None:
+    folder = write_run("base", {1: [1.0]}, {"gsm8k": [1.0, 0.0]})
+    (file,) = folder.glob("samples_gsm8k_*")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row | {"filter": "mine"}) + "\n" for row in rows))
+    run = load_run(folder)
+    assert list(run.tasks) == ["mdqa_01"]
+    assert "no rows of filter 'strict-match', the headline of gsm8k" in run.unfit["gsm8k"]
+
+
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="absent: no such folder"):
         load_run(tmp_path / "absent")

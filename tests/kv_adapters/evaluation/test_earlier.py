@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -62,7 +63,12 @@ def test_what_is_the_newest_keeps_its_name(tiny_base: Path, tmp_path: Path) -> N
     assert len(list((tmp_path / "base").iterdir())) == 6
 
 
-def test_samples_get_the_date_of_their_results(tiny_base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_samples_get_the_date_of_their_results(
+    links: bool, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr("os.link", Mock(side_effect=OSError(95, "Operation not supported")))
     request = asked(tiny_base, tmp_path, 2)
     (unit,) = units(request)
     file = written(tmp_path / "base", "2026-01-01", unit.digest, TASK, "member")

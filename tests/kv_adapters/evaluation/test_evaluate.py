@@ -234,6 +234,8 @@ def test_a_task_of_ones_own_is_evaluated_and_judged(
     asked = request_(tiny_base, out, tiny_adapter, tasks=["sums", TASK], include_path=mine)
     assert [outcome.status for outcome in evaluate(asked)] == ["done"] * 4
     assert [outcome.status for outcome in evaluate(asked)] == ["reused"] * 4
+    within = replace(asked, adapters=(), tasks=["sums"], out=mine / "results")
+    assert [evaluate(within)[0].status for _ in range(2)] == ["done", "reused"]
     gate = Gate(tasks={"sums": None})
     (verdict,) = judge(load_run(out / "base"), [load_run(out / tiny_adapter.name)], gate)
     assert {row.name for row in verdict.rows if row.decides} == {"sums"}

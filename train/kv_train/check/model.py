@@ -23,7 +23,7 @@ from kv_train.models import (
     resolve_model,
 )
 from kv_train.recipe import Recipe
-from kv_train.refusal import refusal, unshared
+from kv_train.refusal import refusal, renamed, unshared
 from kv_train.tokens import Tokenizer
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -200,10 +200,13 @@ def _shapes(
             return None, None
         model = meta_model(config)
         shapes, mixed = architecture(model), unshared(model)
+        elsewhere = renamed(shapes, recipe.lora.targets, folder)
     except Exception as error:  # noqa: BLE001 - any code of any architecture
         found = f"{folder / 'config.json'}: {reason_of(error, first_line=True)}"
         findings.append(Finding("unchecked", "architecture", found))
         return None, None
+    if elsewhere:
+        findings.append(Finding("error", "model", f"cannot be trained here: {elsewhere}"))
     asked = recipe.training.questions_per_pack
     if mixed and asked > 1:
         where = "training.questions_per_pack"

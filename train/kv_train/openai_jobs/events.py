@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from types import TracebackType
 from typing import Any
 
 import openai
@@ -17,14 +16,17 @@ _TOTAL = re.compile(r"Step \d+/(\d+)")
 class Events:
     """The events of a job, each shown once: notes, and metrics in a bar.
 
-    Without a terminal the latest metrics of each look are a note. Use it as a context manager.
+    Without a terminal the latest metrics of each look are a note.
+
+    Attributes:
+        bar: a context manager, within which the steps are shown.
     """
 
     def __init__(self, client: openai.OpenAI, job_id: str) -> None:
         self._client = client
         self._job_id = job_id
         self._shown: set[str] = set()
-        self._bar = Progress(
+        self.bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
@@ -34,19 +36,7 @@ class Events:
             transient=True,
             disable=not console.err.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None, loss="")
-
-    def __enter__(self) -> "Events":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
+        self._task = self.bar.add_task("", total=None, loss="")
 
     def show(self) -> None:
         """Fetch the events since the last call and show them."""
@@ -68,7 +58,7 @@ class Events:
         data: dict[str, Any] = event.data if isinstance(event.data, dict) else {}
         total = _TOTAL.match(event.message)
         loss = data.get("train_loss")
-        self._bar.update(
+        self.bar.update(
             self._task,
             completed=data.get("step", 0),
             total=int(total[1]) if total else data.get("total_steps"),

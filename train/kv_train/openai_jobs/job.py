@@ -148,7 +148,8 @@ def _looks(client: openai.OpenAI, record: Record, interval: float) -> Iterator[F
     """Yield the job again and again, its events shown, until it is over."""
     assert record.job_id is not None
     job_id = record.job_id
-    with Events(client, job_id) as events:
+    events = Events(client, job_id)
+    with events.bar:
         while True:
             job = ask(job_id, lambda: client.fine_tuning.jobs.retrieve(job_id), pause=interval)
             ask(job_id, events.show, pause=interval)
