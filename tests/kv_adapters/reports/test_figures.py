@@ -143,6 +143,12 @@ def test_no_adapter_has_the_bases_look_and_twenty_have_looks_of_their_own() -> N
     assert len(set(adapters)) == 20
 
 
+def test_a_folder_with_a_low_line_in_front_is_in_the_legend() -> None:
+    axes = Figure().subplots()
+    curve(axes, "_mine", [Point(1, 0.5, 0.4, 0.6, 10)], 1, place=0, of=1)
+    assert axes.get_legend_handles_labels()[1] == [" _mine"]
+
+
 @pytest.mark.parametrize(("of", "stands"), [(3, 1), (4, 4)])
 def test_intervals_of_many_models_stand_side_by_side(of: int, stands: int) -> None:
     axes = Figure().add_subplot()

@@ -149,9 +149,11 @@ def curve(
         inches = (place - (of - 1) / 2) * APART / 72
         moved += ScaledTranslation(inches, 0, axes.figure.dpi_scale_trans)
         axes.vlines(x, low, high, colors=colour, linewidth=1, alpha=0.6, transform=moved)
+    # matplotlib leaves labels that begin with a low line out of its legends.
+    named = f" {label}" if label.startswith("_") else label
     axes.plot(
         x, [p.mean for p in drawn], color=colour, linestyle=style, linewidth=1.8, markersize=5,
-        marker=marker, label=label, transform=moved,
+        marker=marker, label=named, transform=moved,
     )  # fmt: skip
 
 
