@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import AttentionInterface, AutoModelForCausalLM
 
 from kv_tasks.errors import ModelError, reason_of
@@ -60,8 +60,11 @@ def renamed(shapes: Architecture, targets: Sequence[str], folder: Path) -> str |
     """
     names: set[str] = set()
     for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="pt") as tensors:
-            names.update(tensors.keys())
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names.update(tensors.keys())
+        except SafetensorError:
+            return None  # loading the model will say so
     missing = [name for name in shapes.targeted(targets) if f"{name}.weight" not in names]
     if not names or not missing:
         return None
