@@ -21,14 +21,15 @@ class HfBackend:
         import torch
         from lm_eval.models.huggingface import HFLM
         from peft import PeftModel
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         from kv_train.precision import DTYPES, best_precision
 
         self._settings = settings
         self._dtype = DTYPES[best_precision()]
+        # Before gigabytes are read.
+        _check_length(settings, AutoConfig.from_pretrained(settings.base).get_text_config())
         model = AutoModelForCausalLM.from_pretrained(settings.base, dtype=self._dtype)
-        _check_length(settings, model.config.get_text_config())
         _answer_unpenalised(model.generation_config)
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
