@@ -1,7 +1,11 @@
 """Where the package's own files lie, in a wheel and in a checkout alike."""
 
 import os
+import re
+from functools import cache
 from pathlib import Path
+
+import yaml
 
 from kv_tasks.errors import DataError
 
@@ -28,6 +32,22 @@ def packaged(package_file: str, in_wheel: str, in_checkout: str) -> Path:
 def task_configs() -> Path:
     """Return the folder of the harness's YAML files, for ``lm_eval --include_path``."""
     return packaged(__file__, "task_configs", "task_configs")
+
+
+@cache
+def group_members() -> dict[str, list[str]]:
+    """Return this project's groups, each with its members: tasks, or further groups.
+
+    Those that configure the harness's own tasks are left out.
+    """
+    found = {}
+    for file in sorted(task_configs().glob("*/*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        # Reading all YAML through the harness would mean to import it, which takes a second.
+        if re.search(r"^group:", text, re.MULTILINE) and "!function" not in text:
+            said = yaml.safe_load(text)
+            found[said["group"]] = said["task"]
+    return found
 
 
 def cache_folder() -> Path:

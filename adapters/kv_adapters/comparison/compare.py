@@ -5,7 +5,7 @@ Families of Holm's correction are an adapter's rows of superiority at top level,
 group its members.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ from kv_adapters.comparison.unread import unread
 from kv_tasks.errors import RunError
 
 Kind = Literal["superiority", "non-inferiority"]
+Groups = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def _outcome(row: Comparison, adjusted: float | None, family: int) -> Comparison
 
 def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> Iterator[Comparison]:
     grouped: set[str] = set()
-    groups = {name: leaves for name, leaves in base.groups.items() if not _mixed(name, base, gate)}
+    known = {**other.groups, **base.groups}
+    groups = {name: leaves for name, leaves in known.items() if _stands(name, known, joined, gate)}
     for group, leaves in groups.items():
         members = [leaf for leaf in leaves if leaf in joined]
         within_another = any(set(leaves) < set(wider) for wider in groups.values())
@@ -131,8 +133,8 @@ def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> I
             continue
         grouped.update(members)
         yield _row((group, None), base, other, {name: joined[name] for name in members}, gate)
-        for inner in _gated_within(group, base, gate):
-            if below := {name: joined[name] for name in base.groups[inner] if name in joined}:
+        for inner in _gated_within(group, known, gate):
+            if below := {name: joined[name] for name in known[inner] if name in joined}:
                 yield _row((inner, group), base, other, below, gate)
         for member in members:
             yield _row((member, group), base, other, {member: joined[member]}, gate)
@@ -141,20 +143,25 @@ def _rows(base: Run, other: Run, joined: Mapping[str, Pairing], gate: Gate) -> I
             yield _row((name, None), base, other, {name: joined[name]}, gate)
 
 
-def _mixed(group: str, run: Run, gate: Gate) -> bool:
-    """Say whether a group that is not gated holds what is; pooled, that would be out of sight."""
+def _stands(group: str, known: Groups, joined: Container[str], gate: Gate) -> bool:
+    """Say whether a row of a group would be what its name says.
+
+    Of a gated group what lacks is no evidence already; any other must have been compared whole,
+    and hold nothing gated, which would be out of sight.
+    """
     if gate.margin_of(group) is not None:
-        return False
-    leaves = set(run.groups[group])
-    inner = [n for n, below in run.groups.items() if n != group and set(below) <= leaves]
-    return any(gate.margin_of(name) is not None for name in (*leaves, *inner))
+        return True
+    leaves = set(known[group])
+    inner = [n for n, below in known.items() if n != group and set(below) <= leaves]
+    gated = any(gate.margin_of(name) is not None for name in (*leaves, *inner))
+    return not gated and all(leaf in joined for leaf in leaves)
 
 
-def _gated_within(group: str, run: Run, gate: Gate) -> list[str]:
+def _gated_within(group: str, known: Groups, gate: Gate) -> list[str]:
     """Name the groups within a gated one that the gate names as well."""
-    leaves = set(run.groups[group])
-    inner = [name for name in gate.tasks if name in run.groups and name != group]
-    return [name for name in inner if set(run.groups[name]) <= leaves]
+    leaves = set(known[group])
+    inner = [name for name in gate.tasks if name in known and name != group]
+    return [name for name in inner if set(known[name]) <= leaves]
 
 
 def _decides(row: Comparison, rows: Sequence[Comparison], gate: Gate) -> bool:

@@ -55,7 +55,8 @@ def pair(base: Run, other: Run, task: str) -> Pairing:
     if (mine.metric, mine.filter) != (theirs.metric, theirs.filter):
         raise RunError(
             f"{task}: {base.label} has {mine.metric},{mine.filter} and {other.label} has "
-            f"{theirs.metric},{theirs.filter}; evaluate both with the same task version"
+            f"{theirs.metric},{theirs.filter}; evaluate both with the same task version (or the "
+            "first metric lies outside 0 to 1 in one of them alone)"
         )
     by_key = {sample.key: sample for sample in theirs.samples}
     pairs = tuple(Pair(s, by_key[s.key]) for s in mine.samples if s.key in by_key)

@@ -6,7 +6,7 @@ several times the newest results count.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from kv_adapters.comparison.provenance import own_record, provenance
 from kv_adapters.comparison.samples import TaskRun, read_task
 from kv_tasks.errors import MetricError, RunError
+from kv_tasks.paths import group_members
 
 # Of a model's arguments, those that say which it is.
 _NAMING = ("pretrained", "revision", "peft", "delta", "lora_local_path", "adapter", "model")
@@ -93,7 +94,7 @@ def load_run(folder: Path) -> Run:
         raise RunError(next(iter(unfit.values()), f"{place}: {problem}"))
     groups: dict[str, tuple[str, ...]] = {}
     for results in evaluations.values():
-        groups |= _groups(results)
+        groups |= _groups(results["group_subtasks"])
     counting = {date: evaluations[date] for date in sorted({newest[name] for name in tasks})}
     _refuse_several_models(place, counting)
     model = dict(_model(next(iter(counting.values()))))
@@ -101,7 +102,7 @@ def load_run(folder: Path) -> Run:
         label=folder.absolute().name,
         folder=place,
         tasks=tasks,
-        groups=groups,
+        groups=groups | _asked_one_by_one(tasks, groups),
         provenance=provenance(counting),
         without_samples=tuple(name for name in newest if name not in {*tasks, *unfit}),
         unfit=unfit,
@@ -199,7 +200,10 @@ def _model_folder(folder: Path) -> Path:
     if inner:
         names = ", ".join(str(place) for place in inner)
         raise RunError(f"{folder}: holds several runs; name one of: {names}")
-    raise RunError(f"{folder}: no results_*.json; the evaluation did not finish")
+    raise RunError(
+        f"{folder}: no results_*.json; the evaluation did not finish, or lm_eval's --output_path "
+        "named a file (name a folder)"
+    )
 
 
 def _read_results(file: Path) -> dict[str, Any]:
@@ -219,11 +223,11 @@ def _read_results(file: Path) -> dict[str, Any]:
     return results
 
 
-def _groups(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _groups(subtasks: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return group name to its leaf tasks, nested groups resolved."""
     children = {
         name: [str(child) for child in below]
-        for name, below in results["group_subtasks"].items()
+        for name, below in subtasks.items()
         if isinstance(below, list)
     }
 
@@ -235,3 +239,18 @@ def _groups(results: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
                 yield child
 
     return {name: tuple(leaves(name, (name,))) for name, below in children.items() if below}
+
+
+def _asked_one_by_one(
+    tasks: Container[str], asked: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return this project's groups whose tasks were all asked, and none of them by a group.
+
+    That is how they are asked to keep many workers busy.
+    """
+    by_group = {leaf for leaves in asked.values() for leaf in leaves}
+    return {
+        name: leaves
+        for name, leaves in _groups(group_members()).items()
+        if all(leaf in tasks and leaf not in by_group for leaf in leaves)
+    }

@@ -19,7 +19,10 @@ HEADLINES: Mapping[str, tuple[str, str]] = {
 
 
 # What guessing scores where one of several choices is written out; the longest that fits counts.
-WRITTEN_CHOICES: Mapping[str, float] = {"mmlu_": 0.25, "mmlu_pro_": 0.1, "mmlu_prox_": 0.1}
+WRITTEN_CHOICES: Mapping[str, float] = {
+    "flenqa_": 0.5, "kv_paper_flenqa_": 0.5,
+    "mmlu_": 0.25, "mmlu_pro_": 0.1, "mmlu_prox_": 0.1,
+}  # fmt: skip
 N = TypeVar("N", int, float)
 K = TypeVar("K", int, str)
 
@@ -185,7 +188,6 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
     try:
         doc: Mapping[str, Any] = row["doc"] if isinstance(row["doc"], Mapping) else {}
         responses, answers = row["filtered_resps"], doc.get("answers")
-        response = responses[0]
         if not isinstance(answers, list):
             answers = [row["target"]] if "target" in row else []
         question_id = doc.get("question_id")
@@ -204,7 +206,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             depth=_number(doc.get("depth"), float),
             question=str(doc.get("question") or _prompt(row).strip()[-300:]),
             answers=tuple(map(str, answers)),
-            response=response if isinstance(response, str) else json.dumps(response),
+            response=_response(responses),
             chance=_chance(task, responses),
             refused=_number(row.get("other"), float),
             length=_number(doc.get("length"), int),
@@ -217,6 +219,14 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, place: tuple[Path, i
             f"{file}: document {row.get('doc_id')}: no score by {metric!r} ({error!r}); "
             "expected a number from 0 to 1 in a row of lm_eval 0.4.13"
         ) from error
+
+
+def _response(responses: Sequence[Any]) -> str:
+    """Return what the model wrote, or the log-likelihoods of the choices, in their order."""
+    first = responses[0]
+    if len(responses) > 1 and isinstance(first, list):
+        return "log-likelihoods " + ", ".join(str(choice[0]) for choice in responses)
+    return first if isinstance(first, str) else json.dumps(first)
 
 
 def _of(kind: type[K], row: Mapping[str, Any], key: str) -> K:

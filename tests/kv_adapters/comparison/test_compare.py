@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,32 @@ def test_a_group_pools_its_tasks_and_stands_before_them(write_run: Write) -> Non
     assert (middle.outcome, first.outcome, group.outcome) == (
         "improved", "inconclusive", "improved",
     )  # fmt: skip
+
+
+def test_a_group_asked_in_part_has_no_row_and_its_members_have(write_run: Write) -> None:
+    base = load_run(write_run("base", {1: half(0.5), 10: half(0.1), 20: half(0.3)}))
+    tuned = load_run(write_run("tuned", {1: half(0.5), 10: half(0.6)}))
+    rows, _ = compare(base, tuned)
+    # The adapter's run has a group of that name too, of fewer tasks.
+    assert [(row.name, row.member_of) for row in rows] == [("mdqa_01", None), ("mdqa_10", None)]
+
+
+def test_a_group_that_only_the_adapter_was_asked_by_name_is_a_row(write_run: Write) -> None:
+    scores = dict.fromkeys(("a", "b"), half(0.5))
+    base = load_run(write_run("base", {}, scores))
+    tuned = replace(load_run(write_run("tuned", {}, scores)), groups={"both": ("a", "b")})
+    assert [row.name for row in compare(base, tuned)[0]] == ["both", "a", "b"]
+
+
+def test_members_of_a_group_of_ours_asked_one_by_one_are_pooled(write_run: Write) -> None:
+    names = [f"mdqa_pos_5docs_0{place}" for place in (1, 3, 5)]
+    base, tuned = (
+        load_run(write_run(label, {}, dict.fromkeys(names, half(share))))
+        for label, share in (("base", 0.5), ("tuned", 0.6))
+    )
+    assert [row.name for row in compare(base, tuned)[0]] == ["mdqa_pos_5docs", *names]
+    fewer = load_run(write_run("fewer", {}, dict.fromkeys(names[:2], half(0.6))))
+    assert [row.name for row in compare(base, fewer)[0]] == names[:2]
 
 
 def test_what_does_not_join_is_counted(write_run: Write) -> None:

@@ -302,6 +302,14 @@ def test_a_written_choice_at_chance_is_no_evidence(write_run: Write) -> None:
     assert row.outcome == "no evidence"
 
 
+@pytest.mark.parametrize("task", ["flenqa_synth_250", "kv_paper_flenqa_cot_3000"])
+def test_of_true_and_false_one_half_is_chance(write_run: Write, task: str) -> None:
+    scores = [1.0, 0.0] * (MANY // 2)
+    base, same = (load_run(write_run(name, {}, {task: scores})) for name in ("base", "same"))
+    ((row,), _) = compare(base, same, Gate(tasks={task: 0.03}))
+    assert row.outcome == "no evidence"
+
+
 @pytest.mark.parametrize("task", ["mmlu_pro_law", "mmlu_prox_de_law"])
 def test_of_ten_written_choices_one_in_ten_is_chance(write_run: Write, task: str) -> None:
     scores = [1.0, 0.0, 0.0, 0.0] * 100

@@ -234,6 +234,16 @@ def test_our_own_record_is_part_of_the_provenance_and_counts_are_added(write_run
     assert found["found in the prefix cache"] == "500 (25%)"
 
 
+def test_of_multiple_choice_the_answer_is_every_choice_s_log_likelihood(write_run: Write) -> None:
+    folder = write_run("base", {1: [1.0]})
+    (file,) = folder.glob("samples_*")
+    row = json.loads(file.read_text())
+    choices = [["-4.5", "False"], ["-1.25", "True"]]
+    file.write_text(json.dumps(row | {"filtered_resps": choices}) + "\n")
+    (sample,) = load_run(folder).tasks["mdqa_01"].samples
+    assert (sample.response, sample.chance) == ("log-likelihoods -4.5, -1.25", 0.5)
+
+
 def test_a_prompt_is_read_from_its_file_when_it_is_asked_for(write_run: Write) -> None:
     run = load_run(write_run("base", {1: [1.0, 0.0, 1.0]}))
     for sample in run.tasks["mdqa_01"].samples:

@@ -14,7 +14,7 @@ from kv_adapters.comparison.runs import load_run, load_runs
 from kv_adapters.comparison.verdict import judge
 from kv_adapters.reports.figures import draw_all
 from kv_adapters.reports.figures.positions import bounds
-from kv_adapters.reports.figures.scene import Drawing, Point, Scene, curve, look
+from kv_adapters.reports.figures.scene import Drawing, Point, Scene, curve, look, models
 
 Write = Callable[..., list[Path]]
 
@@ -25,14 +25,24 @@ def test_bounds_of_other_questions_than_the_curve_s_are_not_drawn(write_models: 
     fewer = replace(base.tasks["mdqa_oracle"], samples=samples[:-1])
     base = replace(base, tasks={**base.tasks, "mdqa_oracle": fewer})
     row = Scene(base, judge(base, others)).by_name()["mdqa_pos"][0]
-    found = bounds(Scene(base, ()), row)
+    asked = {pair.base.question_id for pair in row.pairs}
+    found = bounds(Scene(base, ()), "mdqa_pos", asked)
     closed = base.tasks["mdqa_closedbook"].samples
     # Of more questions those of the curve.
     assert found == {"closed-book": fmean(sample.score for sample in closed)}
     half = {pair.base.question_id for pair in row.pairs[: len(row.pairs) // 2]}
-    part = replace(row, pairs=[pair for pair in row.pairs if pair.base.question_id in half])
-    asked = [sample.score for sample in closed if sample.question_id in half]
-    assert bounds(Scene(base, ()), part)["closed-book"] == pytest.approx(fmean(asked))
+    scores = [sample.score for sample in closed if sample.question_id in half]
+    found = bounds(Scene(base, ()), "mdqa_pos", half)
+    assert found["closed-book"] == pytest.approx(fmean(scores))
+
+
+def test_the_base_is_drawn_over_what_any_adapter_was_asked(write_models: Write) -> None:
+    base, *others = load_runs(write_models())
+    first, *rest = Scene(base, judge(base, others)).by_name()["mdqa_pos"]
+    fewer = replace(first, pairs=first.pairs[:3])
+    for rows in ([first, *rest], [fewer, *rest]):
+        (label, samples), *_ = models(rows)
+        assert (label, len(samples)) == ("base", len(first.pairs))
 
 
 @pytest.fixture(scope="module")

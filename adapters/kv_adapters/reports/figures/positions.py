@@ -1,6 +1,6 @@
 """Accuracy by the gold document's position, or by depth, between what bounds it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from math import ceil
 from statistics import fmean
 
@@ -51,11 +51,16 @@ def by_position(sample: Sample) -> float:
     return float(sample.gold_position or 0)
 
 
-def bounds(scene: Scene, row: Comparison) -> dict[str, float]:
-    """Return the base's accuracy without a document and with the gold one alone, where known."""
-    if not row.name.startswith(("mdqa_pos", "kv_paper_mdqa")) or "synth" in row.name:
+def bounds(scene: Scene, name: str, asked: Set[str]) -> dict[str, float]:
+    """Return the base's accuracy without a document and with the gold one alone, where known.
+
+    Args:
+        scene: what was compared.
+        name: of the task or group that is drawn.
+        asked: the questions that the base's curve is over.
+    """
+    if not name.startswith(("mdqa_pos", "kv_paper_mdqa")) or "synth" in name:
         return {}
-    asked = {pair.base.question_id for pair in row.pairs}
     found = {}
     for task, label in BOUNDS.items():
         known = scene.base.tasks[task].samples if task in scene.base.tasks else ()
@@ -69,11 +74,13 @@ def bounds(scene: Scene, row: Comparison) -> dict[str, float]:
 def _draw(scene: Scene, rows: Sequence[Comparison], place: Place) -> Drawing:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    curves = [(label, points(samples, place)) for label, samples in models(rows)]
+    drawn_models = models(rows)
+    curves = [(label, points(samples, place)) for label, samples in drawn_models]
     for n, (label, drawn) in enumerate(curves):
         number, style = (scene.number(label), "-") if n else (0, "--")
         curve(axes, label, drawn, number, style, place=n, of=len(curves))
-    found = bounds(scene, rows[0])
+    asked = {sample.question_id for sample in drawn_models[0][1]}
+    found = bounds(scene, rows[0].name, asked)
     for label, height in found.items():
         axes.axhline(height, color="#555555", linestyle=":", linewidth=1)
         axes.annotate(

@@ -32,7 +32,9 @@ def draw(scene: Scene) -> list[Drawing]:
     for stem in ("flenqa", "flenqa_synth", "kv_paper_flenqa"):
         ways = {style: rows for name, style in ((stem, "-"), (f"{stem}_cot", "--"))
                 if (rows := found.get(name) or _lone_lengths(found, name))}  # fmt: skip
-        lengths = {_tokens(pair.base) for rows in ways.values() for pair in rows[0].pairs}
+        lengths = {
+            _tokens(pair.base) for rows in ways.values() for row in rows for pair in row.pairs
+        }
         if len(lengths - {None}) > 1:
             drawings.append(_draw(scene, stem, ways))
     return drawings

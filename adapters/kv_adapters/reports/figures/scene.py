@@ -88,10 +88,14 @@ class Point:
 
 
 def models(rows: Sequence[Comparison]) -> list[tuple[str, list[Sample]]]:
-    """Return label and samples of the base, and then of every adapter."""
+    """Return label and samples of the base, and then of every adapter.
+
+    The base's are those that any adapter was asked as well.
+    """
     first = "reference" if any(row.adapter == "base" for row in rows) else "base"
     others = [(row.adapter, [pair.other for pair in row.pairs]) for row in rows]
-    return [(first, [pair.base for pair in rows[0].pairs]), *others]
+    asked = {pair.base.key: pair.base for row in rows for pair in row.pairs}
+    return [(first, list(asked.values())), *others]
 
 
 def points(samples: Iterable[Sample], place: Callable[[Sample], float | None]) -> list[Point]:
