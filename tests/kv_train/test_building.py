@@ -48,3 +48,13 @@ def test_all_that_a_recipe_says_of_lora_reaches_the_model(
     recipe = load_recipe(str(tiny_recipe), ["lora.alpha=24", "lora.dropout=0.25"])
     config = lora_model(recipe, tiny_base).peft_config["default"]
     assert (config.r, config.lora_alpha, config.lora_dropout) == (8, 24, 0.25)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_recipe_and_no_launcher_decides_the_precision(
+    tiny_recipe: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    recipe = load_recipe(str(tiny_recipe), [f"training.precision={precision}"])
+    made = arguments(recipe, 8, evaluated=True, work=tmp_path, processes=1)
+    assert made.mixed_precision == {"fp32": "no", "bf16": "bf16"}[precision]

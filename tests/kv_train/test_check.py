@@ -331,6 +331,13 @@ def test_models_that_cannot_be_trained_or_estimated_say_so(
     capped = folder_of(Gemma2Config(**SMALL, head_dim=8), tiny_tokenizer, tmp_path / "gemma")
     report = checked(tiny_recipe, f"model={capped}")
     assert "softcap is not supported" in found(report, "error")["model"]
+    for wrong, said in (
+        ({"quantization_config": {"quant_method": "gptq"}}, "its weights are quantized"),
+        ({"model_type": "of_tomorrow"}, "config.json: "),
+    ):
+        config = json.loads((capped / "config.json").read_text()) | wrong
+        (capped / "config.json").write_text(json.dumps(config))
+        assert said in found(checked(tiny_recipe, f"model={capped}"), "error")["model"]
     expert = folder_of(MixtralConfig(**SMALL), tiny_tokenizer, tmp_path / "mixtral")
     report = checked(tiny_recipe, f"model={expert}")
     assert report.estimate is None
@@ -480,6 +487,13 @@ def test_what_rows_held_to_the_base_cost_is_not_passed_over(
     rows = tmp_path / "rows.jsonl"
     chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     rows.write_text(json.dumps({"messages": chat}) + "\n")
+    trained = checked(tiny_recipe).plan.answer_tokens
+    held = checked(tiny_recipe, f"mix=[{{file: {rows}, kl: 2}}]").plan
+    assert (
+        held.answer_tokens
+        == trained
+        < checked(tiny_recipe, f"mix=[{{file: {rows}}}]").plan.answer_tokens
+    )
     done = command(tiny_recipe, "--set", f"mix=[{{file: {rows}, kl: 2}}]", "--strict")
     assert done.exit_code == 0
     assert "warning: kl: the estimate leaves out that such rows are computed twice" in " ".join(

@@ -10,11 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
+    Olmo2Config,
     PretrainedConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 
 from kv_train.architecture import architecture, meta_model
@@ -178,6 +181,13 @@ def test_a_layer_keeps_as_many_bytes_as_estimated(pack: Pack, targets: Sequence[
     assert kept_a_layer(wanted, pack) == pytest.approx(estimate, rel=0.15)
 
 
+@pytest.mark.parametrize("family", [Gemma3TextConfig, Olmo2Config, Qwen3Config])
+def test_every_norm_of_a_layer_is_counted(family: type[PretrainedConfig]) -> None:
+    config = family(**SHAPE, head_dim=16, sliding_window=512)
+    estimate = layer_bytes(architecture(meta_model(config)), recipe(), packed=False)
+    assert kept_a_layer(recipe(), PACKS[0], config) == pytest.approx(estimate, rel=0.15)
+
+
 def test_with_checkpointing_a_layer_keeps_its_input() -> None:
     wanted = recipe(precision="bf16", gradient_checkpointing=True)
     assert kept_a_layer(wanted, PACKS[0]) == 2 * SHAPE["hidden_size"]
@@ -188,10 +198,10 @@ def test_with_checkpointing_a_layer_keeps_its_input() -> None:
     assert training_memory(shapes, wanted, PACKS[:1]).activations == expected
 
 
-def kept_a_layer(wanted: Recipe, pack: Pack) -> float:
+def kept_a_layer(wanted: Recipe, pack: Pack, config: PretrainedConfig = FAMILIES[0]) -> float:
     """Return the bytes that a layer more keeps of each token."""
     one, three = (
-        kept(adapted(LlamaConfig(**{**SHAPE, "num_hidden_layers": layers}), wanted), pack)
+        kept(adapted(type(config)(**{**SHAPE, "num_hidden_layers": layers}), wanted), pack)
         for layers in (1, 3)
     )
     return (three - one) / 2 / len(pack)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from kv_train.model_card import model_card
+from kv_train.models import hub_cache_name, public_name
 from kv_train.recipe import Data, Lora, Recipe
 
 
@@ -46,6 +47,17 @@ def test_the_card_names_the_revision_that_was_trained_on() -> None:
     card = card_of(made_of(Data()), "ORG/B", "ORG/B", [{"step": 1, "loss": 1.0}], revision="abc")
     assert "    vllm serve ORG/B --revision abc --enable-lora" in card
     assert card.count('--base "$(kv-train model ORG/B --revision abc)" --adapter .') == 2
+
+
+def test_a_base_out_of_the_hubs_cache_is_known_by_its_name_there(tmp_path: Path) -> None:
+    folder = tmp_path / "models--ORG--B--1" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    assert public_name(str(folder)) == hub_cache_name(folder) == "ORG/B--1"
+    assert public_name(str(tmp_path)) is None
+    log: list[Any] = [{"step": 1, "loss": 1.0}]
+    card = card_of(made_of(Data()), str(folder), "ORG/B--1", log, revision="abc")
+    assert "    vllm serve ORG/B--1 --revision abc --enable-lora" in card
+    assert "A LoRA adapter of `ORG/B--1`" in card
 
 
 def test_the_card_compares_where_an_evaluation_of_the_folder_puts_it(tiny_adapter: Path) -> None:

@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen3Config,
+    Trainer,
 )
 
 from kv_tasks.errors import ModelError
@@ -29,7 +30,7 @@ from kv_train.attention import NAME, Layout, visible
 from kv_train.packing import Collator, Pack, pack, pack_rows
 from kv_train.refusal import refusal
 from kv_train.tokens import IGNORED, Row
-from kv_train.trainer import answer_loss
+from kv_train.trainer import AnswerTrainer, answer_loss
 
 SHAPE = {
     "vocab_size": 97,
@@ -237,6 +238,15 @@ def test_attention_that_a_model_wants_and_this_one_lacks_is_refused() -> None:
         shared_context_attention(
             torch.nn.Identity(), query, query, query, None, layout=layout, softcap=50.0
         )
+
+
+def test_a_batch_keeps_its_masks_no_longer_than_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(torch.zeros(1, 4), torch.arange(4)[None], 4)
+    layout.mask(0, 2, torch.device("cpu"))
+    trainer = object.__new__(AnswerTrainer)
+    monkeypatch.setattr(Trainer, "training_step", lambda *_: torch.ones(()))
+    assert trainer.training_step(torch.nn.Identity(), {"layout": layout}) == 1
+    assert not layout._masks
 
 
 def test_cudnn_computes_no_masked_attention(monkeypatch: pytest.MonkeyPatch) -> None:

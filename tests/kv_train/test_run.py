@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, TrainerControl, TrainerState, TrainingArguments
 from typer.testing import CliRunner
 
@@ -334,9 +334,25 @@ def test_models_that_cannot_be_trained_are_refused_before_their_weights_are_read
         return str(caught.value)
 
     assert "softcap is not supported in training" in refused(model_type="gemma2")
+    assert "its weights are quantized" in refused(quantization_config={"quant_method": "gptq"})
+    assert "config.json: " in refused(model_type="of_tomorrow")
+    assert "and the model has 61 embeddings" in refused(vocab_size=61)
     phi = refused(model_type="phi3")
     assert "lora.targets: " in phi
     assert "has no q_proj, k_proj, v_proj; its linear layers are down_proj, gate_up_proj" in phi
+
+
+def test_a_base_that_lacks_a_weight_is_not_trained_on_random_numbers(
+    tiny_base: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    tensors = load_file(base / "model.safetensors")
+    del tensors["model.layers.1.post_attention_layernorm.weight"]
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    recipe = load_recipe(str(tiny_recipe), [f"model={base}"])
+    with pytest.raises(ModelError, match=r"have no model\.layers\.1\.post_attention_layernorm"):
+        run(recipe, tmp_path / "out")
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_a_file_of_prompts_trains_like_the_generator_that_wrote_it(

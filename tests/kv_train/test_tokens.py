@@ -127,6 +127,20 @@ def test_a_row_without_an_answer_is_named(tiny_tokenizer: Any, row: Any, message
         encode(tiny_tokenizer, row, name="data.jsonl, line 7", max_length=500)
 
 
+def test_an_answer_of_weight_0_is_read_and_not_trained(tiny_tokenizer: Any) -> None:
+    tokenizer = with_template(tiny_tokenizer, TEMPLATES["chatml"])
+    asked, bad, *rest = TURNS["messages"]
+    row = {"messages": [asked, {**bad, "weight": 0}, *rest]}
+    both = encode(tokenizer, TURNS, name="row", max_length=500)
+    one = encode(tokenizer, row, name="row", max_length=500)
+    assert (one.input_ids, one.spans) == (both.input_ids, both.spans[1:])
+    none = {"messages": [asked, {**bad, "weight": 0}]}
+    with pytest.raises(DataError, match="row: every answer has weight 0"):
+        encode(tokenizer, none, name="row", max_length=500)
+    with pytest.raises(DataError, match="row: has 'tools'"):
+        encode(tokenizer, {**ROW, "tools": [{"type": "function"}]}, name="row", max_length=500)
+
+
 def test_a_row_that_does_not_fit_is_an_error_and_never_cut(tiny_tokenizer: Any) -> None:
     whole = encode(tiny_tokenizer, ROW, name="row", max_length=500)
     fits = len(whole.input_ids)
@@ -171,8 +185,10 @@ def test_templates_that_cannot_be_trained_on_are_refused(tiny_tokenizer: Any) ->
     with pytest.raises(ModelError, match="no chat template"):
         encode(with_template(tiny_tokenizer, None), ROW, name="row", max_length=500)
     rewriting = TEMPLATES["chatml"].replace("{{ m.content }}", "{{ messages|length }}")
-    with pytest.raises(ModelError, match="renders the prompt differently"):
+    with pytest.raises(ModelError, match="renders the prompt differently.*into the question"):
         encode(with_template(tiny_tokenizer, rewriting), ROW, name="row", max_length=500)
+    with pytest.raises(ModelError, match="renders the prompt differently.*train a row a turn"):
+        encode(with_template(tiny_tokenizer, rewriting), TURNS, name="row", max_length=500)
     endless = TEMPLATES["chatml"].replace("{{ m.content }}<|im_end|>", "{{ m.content }}")
     with pytest.raises(DataError, match="without an end-of-turn token"):
         encode(with_template(tiny_tokenizer, endless), ROW, name="row", max_length=500)

@@ -1,5 +1,6 @@
 """A model's shapes, from its configuration alone: no weights are loaded, no memory is taken."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ class Architecture:
         heads: of queries, in a layer.
         kv_heads: of keys and values, in a layer.
         head_dim: width of a head.
+        norms: width of all that the norms of a layer read, on average; those of queries and keys
+            read every head.
         windows: of each layer: the sliding window in tokens, None where a token sees all before.
         limit: most positions of a row, None where the model states none.
         switch: where longrope takes other frequencies for all that is computed together: once
@@ -44,6 +47,7 @@ class Architecture:
     heads: int
     kv_heads: int
     head_dim: int
+    norms: int
     windows: tuple[int | None, ...]
     limit: int | None
     switch: int | None
@@ -76,6 +80,8 @@ def architecture(model: Any) -> Architecture:
     heads = config.num_attention_heads
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_dim = _head_dim(config) or config.hidden_size // heads
     return Architecture(
         parameters=sum(weight.numel() for weight in model.parameters()),
         linears={
@@ -87,14 +93,23 @@ def architecture(model: Any) -> Architecture:
         hidden=config.hidden_size,
         intermediate=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
         heads=heads,
-        kv_heads=getattr(config, "num_key_value_heads", None) or heads,
-        head_dim=_head_dim(config) or config.hidden_size // heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        norms=_norms(model, config.hidden_size, {"q": heads * head_dim, "k": kv_heads * head_dim})
+        // len(kinds),
         windows=tuple(window if kind == "sliding_attention" else None for kind in kinds),
         limit=getattr(config, "max_position_embeddings", None),
         switch=_switch(config),
         experts=has_experts(model),
         carrying=carrying(model),
     )
+
+
+def _norms(model: Any, hidden: int, widths: Mapping[str, int]) -> int:
+    """Return the width of what all norms within layers read; ``widths`` of queries and keys."""
+    inside = [name.rpartition(".")[2] for name, module in model.named_modules()
+              if "Norm" in type(module).__name__ and re.search(r"\.\d+\.", name)]  # fmt: skip
+    return sum(widths[last[0]] if re.match("[qk]_", last) else hidden for last in inside)
 
 
 def _head_dim(config: Any) -> int | None:

@@ -57,6 +57,10 @@ class Layout:
             self._masks[start, window] = made[:, None]
         return self._masks[start, window]
 
+    def forget_masks(self) -> None:
+        """Free what :meth:`mask` keeps; another call makes it again."""
+        self._masks.clear()
+
 
 def visible(
     segments: torch.Tensor, positions: torch.Tensor, start: int = 0, window: int | None = None

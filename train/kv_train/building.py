@@ -5,6 +5,7 @@ import importlib.util
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import set_seed
 
-from kv_tasks.errors import MissingPackageError
+from kv_tasks.errors import MissingPackageError, ModelError
 from kv_train.attention import NAME
 from kv_train.checkpoints import MarkComplete, RefuseNaN
 from kv_train.held_out import HeldOut
@@ -71,10 +72,30 @@ def build(
     return trainer
 
 
+def base_model(folder: Path, **options: Any) -> Any:
+    """Return a transformers model, all of whose weights come from its files.
+
+    Args:
+        folder: of the model.
+        options: of ``from_pretrained``.
+
+    Raises:
+        ModelError: its files lack a weight, for which transformers takes random numbers.
+    """
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+    if missing := sorted(info["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"{folder}: its *.safetensors files have no {missing[0]}{more}, for which transformers "
+            "would take random numbers; save the whole model again"
+        )
+    return model
+
+
 def lora_model(recipe: Recipe, folder: Path) -> PeftModel:
     """Return the base model with fresh LoRA layers on the recipe's targets."""
     dtype = DTYPES[recipe.training.precision]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=NAME)
+    model = base_model(folder, dtype=dtype, attn_implementation=NAME)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.lora.rank,
@@ -135,6 +156,8 @@ def arguments(
     # One process on a machine of several GPUs: Trainer would wrap the model in DataParallel, which
     # multiplies the batch and shares out tensors that belong to whole packs.
     made._n_gpu = min(made.n_gpu, 1)
+    # The recipe decides, not what `accelerate config` wrote.
+    made.mixed_precision = "bf16" if training.precision == "bf16" else "no"
     return made
 
 

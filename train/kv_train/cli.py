@@ -119,6 +119,7 @@ def openai_job(
     """Fine-tune a model of the OpenAI API; the same command follows a running job.
 
     Prints the model's name. Needs OPENAI_API_KEY; OPENAI_BASE_URL chooses another service.
+    OpenAI's own takes no new customers, and no jobs from January 6, 2027; --dry-run needs neither.
     """
     from kv_train.recipe_files import load_recipe
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kv_train.held_out import PARTS, answer_losses, other_kinds
-from kv_train.models import is_packaged, origin
+from kv_train.models import hub_cache_name, is_packaged, origin
 from kv_train.recipe import RANKS, Data, Recipe, Section
 from kv_train.recipe_files import dump_recipe
 
@@ -91,8 +91,10 @@ or, where vLLM is installed for a GPU,
 
 
 def _named(base: str) -> str:
-    """Return a base as others may know it: of a folder its name."""
-    return Path(base).name if Path(base).is_absolute() or base.startswith((".", "~")) else base
+    """Return a base as others may know it: of a folder its name, on the hub if it is from there."""
+    if not (Path(base).is_absolute() or base.startswith((".", "~"))):
+        return base
+    return hub_cache_name(Path(base)) or Path(base).name
 
 
 def typed_base(name: str, revision: str | None) -> str:

@@ -84,10 +84,19 @@ def is_packaged(name: str) -> bool:
 
 
 def public_name(name: str) -> str | None:
-    """Return a base model's name on the hub, None for a folder."""
+    """Return a base model's name on the hub, None for a folder that is not in the hub's cache."""
     if name in _PACKAGED:
         return _PACKAGED[name].hub_name
-    return None if _at_home(name).exists() else name
+    folder = _at_home(name)
+    return hub_cache_name(folder) if folder.exists() else name
+
+
+def hub_cache_name(folder: Path) -> str | None:
+    """Return the hub name of a model in the hub's cache, None for any other folder."""
+    kept = folder.parent.parent.name
+    if resolved_revision(folder) is None or not kept.startswith("models--"):
+        return None
+    return kept.removeprefix("models--").replace("--", "/", 1)
 
 
 def origin(name: str) -> str:

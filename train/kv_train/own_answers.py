@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from kv_tasks import console
@@ -30,10 +29,11 @@ from kv_tasks.files import write_jsonl
 from kv_tasks.journal import Journal
 from kv_tasks.tokens import chat_prompt, load_tokenizer
 from kv_train.alone import alone
-from kv_train.building import use_all_cores
+from kv_train.building import base_model, use_all_cores
 from kv_train.examples import read_rows
 from kv_train.models import base_checksum, tokenizer_checksum
 from kv_train.precision import DTYPES, best_precision
+from kv_train.refusal import read_config, refuse_untrainable
 from kv_train.tokens import encode
 
 # Tokens, template and all, of two words.
@@ -55,7 +55,7 @@ class Greedy:
     def __init__(
         self, folder: Path, max_tokens: int, template_kwargs: Mapping[str, Any] | None = None
     ) -> None:
-        """Load the model; raise ModelError where it has no chat template."""
+        """Load the model; raise ModelError where it could not be trained either."""
         transformers_logging.disable_progress_bar()
         # A copy: others that count with it know no padding.
         self._tokenizer = deepcopy(load_tokenizer(str(folder)))
@@ -64,7 +64,8 @@ class Greedy:
         self._options = dict(template_kwargs or {})
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[best_precision()])
+        refuse_untrainable(read_config(folder), str(folder))
+        model = base_model(folder, dtype=DTYPES[best_precision()])
         if torch.accelerator.is_available():
             model = model.to(torch.accelerator.current_accelerator())
         else:

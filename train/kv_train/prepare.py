@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonlines
-from transformers import AutoConfig
 
 from kv_tasks import console
 from kv_tasks.errors import DataError, ModelError, RecipeError
@@ -26,8 +25,8 @@ from kv_train.examples import (
 from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
-from kv_train.refusal import refusal, renamed, unshared
-from kv_train.tokens import Row
+from kv_train.refusal import read_config, refuse_untrainable, renamed, unshared
+from kv_train.tokens import Row, unembedded
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         RecipeError: a step cannot be shared out evenly, or the model lacks a target.
     """
     tokenizer = load_tokenizer(str(folder))
-    config = AutoConfig.from_pretrained(folder)
-    shapes = _check_architecture(recipe, config, folder)
+    shapes = _check_architecture(recipe, read_config(folder), folder)
     packs = []
     for file, names in ((DATA, row_names(recipe)), (HELD_OUT, held_out_names(recipe))):
         with jsonlines.open(work / file) as reader:
@@ -105,7 +103,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
         if file == DATA:
             weights = itertools.islice(row_weights(recipe), len(rows))
             rows = [replace(row, kl=kl) for row, kl in zip(rows, weights, strict=True)]
-        _check_length(recipe, rows, shapes.limit)
+        _check_tokens(recipe, rows, shapes)
         made = pack_rows(rows, questions_per_pack=recipe.training.questions_per_pack)
         if reason := astride(made, shapes.switch, recipe.training.packs_per_batch):
             where = "data" if file == DATA else "evaluation"
@@ -121,8 +119,7 @@ def prepare(recipe: Recipe, folder: Path, work: Path, *, processes: int = 1) -> 
 
 def _check_architecture(recipe: Recipe, config: Any, folder: Path) -> Architecture:
     """Refuse a model before its weights are read; return the shapes of another."""
-    if reason := refusal(config):
-        raise ModelError(f"{recipe.model}: {reason}; choose another model")
+    refuse_untrainable(config, recipe.model)
     model = meta_model(config)
     shapes, asked = architecture(model), recipe.training.questions_per_pack
     if asked > 1 and (reason := unshared(model)):
@@ -140,13 +137,15 @@ def _check_architecture(recipe: Recipe, config: Any, folder: Path) -> Architectu
     return shapes
 
 
-def _check_length(recipe: Recipe, rows: Sequence[Row], limit: int | None) -> None:
+def _check_tokens(recipe: Recipe, rows: Sequence[Row], shapes: Architecture) -> None:
     for row in rows:
-        if limit and len(row.input_ids) > limit:
+        if shapes.limit and len(row.input_ids) > shapes.limit:
             raise DataError(
-                f"{row.name}: {len(row.input_ids)} tokens, more than the {limit} of "
+                f"{row.name}: {len(row.input_ids)} tokens, more than the {shapes.limit} of "
                 f"{recipe.model}; use a shorter haystack"
             )
+        if reason := unembedded(row, shapes.vocabulary):
+            raise ModelError(f"{recipe.model}: {row.name}: {reason}")
 
 
 def refuse_shares(recipe: Recipe, processes: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
 from kv_tasks.errors import ModelError, reason_of
 from kv_train.architecture import (
@@ -74,12 +74,39 @@ def renamed(shapes: Architecture, targets: Sequence[str], folder: Path) -> str |
     )
 
 
+def read_config(folder: Path) -> Any:
+    """Return the transformers configuration of a model.
+
+    Raises:
+        ModelError: transformers does not know the model, or needs code that comes with it.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except Exception as error:
+        # Whatever a configuration class of any architecture raises.
+        raise ModelError(
+            f"{folder / 'config.json'}: {reason_of(error, first_line=True)}; choose another model"
+        ) from error
+
+
+def refuse_untrainable(config: Any, name: str) -> None:
+    """Refuse a model before its weights are read.
+
+    Raises:
+        ModelError: as :func:`refusal`, naming the model.
+    """
+    if reason := refusal(config):
+        raise ModelError(f"{name}: {reason}; choose another model")
+
+
 def refusal(config: Any) -> str | None:
     """Return why the trainer cannot compute a model as it is meant, None where it can.
 
     Args:
         config: of a transformers model.
     """
+    if getattr(config, "quantization_config", None):
+        return "its weights are quantized, and only whole ones are trained on"
     try:
         model = _watched_model(config)
         return _by_kind(model) or _by_trial(model)

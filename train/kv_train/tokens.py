@@ -2,8 +2,9 @@
 
 The chat template renders the whole conversation once; the tokens of each answer are then
 found by their character offsets, so any template works whose rendering of prompt + answer
-begins with its rendering of the prompt. Every message of the assistant is an answer. Its
-end-of-turn token is trained: a model that does not learn to stop answers and then goes on.
+begins with its rendering of the prompt. Every message of the assistant is an answer, but for those
+of ``weight`` 0. Its end-of-turn token is trained: a model that does not learn to stop answers and
+then goes on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ def encode(
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = list(encoded["input_ids"])
     starts = [start for start, _ in encoded["offset_mapping"]]
-    answers = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
+    answers = [turn for turn, message in enumerate(messages) if _is_trained(message)]
     prompts = [
         _rendered(tokenizer, messages[:turn], name, add_generation_prompt=True, **options)
         for turn in answers
@@ -115,10 +116,14 @@ def encode(
         answers, prompts, (*map(len, prompts[1:]), len(whole)), strict=True
     ):
         if not whole.startswith(prompt):
+            several = len(answers) > 1
             raise ModelError(
                 f"{name}: the chat template renders the prompt differently once the answer "
-                "follows, so training and inference would see different prompts"
-            )
+                "follows, so training and inference would see different prompts; "
+                + ("train a row a turn, each ending with its answer" if several
+                   else "some write a system message or thoughts by where they stand: put the "
+                   "system message into the question, or save a chat_template.jinja that does not")
+            )  # fmt: skip
         start = next((i for i, at in enumerate(starts) if at >= len(prompt)), len(ids))
         if list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) != ids[:start]:
             raise DataError(
@@ -142,6 +147,16 @@ def encode(
         tuple(ids[:end]), tuple(spans), context_of(row, name), name,
         _depth(row, name), _kind(row),
     )  # fmt: skip
+
+
+def unembedded(row: Row, vocabulary: int) -> str | None:
+    """Return which token of a row a model of so many tokens has no embedding for, if any."""
+    if (highest := max(row.input_ids)) < vocabulary:
+        return None
+    return (
+        f"its tokenizer writes token {highest}, and the model has {vocabulary} embeddings; resize "
+        "the model's, or remove what was added to the tokenizer"
+    )
 
 
 def context_of(row: Mapping[str, Any], name: str) -> str:
@@ -192,7 +207,19 @@ def _messages(row: Mapping[str, Any], name: str) -> list[dict[str, str]]:
             f"{name}: the last message must be the assistant's, with content; "
             f"found role {messages[-1].get('role')!r}"
         )
+    if row.get("tools"):
+        raise DataError(
+            f"{name}: has 'tools', which are not handed to the chat template; write them into the "
+            "system message as the model is served with them, or leave the row out"
+        )
+    if not any(_is_trained(message) for message in messages):
+        raise DataError(f"{name}: every answer has weight 0; leave the row out")
     return messages
+
+
+def _is_trained(message: Mapping[str, Any]) -> bool:
+    """Say whether a message is an answer to train; weight 0 is the OpenAI form's way to say no."""
+    return message["role"] == "assistant" and message.get("weight") != 0
 
 
 def _end_of_turn(tokenizer: Tokenizer, ids: list[int], start: int, behind: int, name: str) -> int:

@@ -137,6 +137,14 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(**arguments)
 
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *rest: Any, **named: Any
+    ) -> torch.Tensor:
+        """Train on one batch; its masks go with it, while Trainer keeps a whole step's batches."""
+        loss: torch.Tensor = super().training_step(model, inputs, *rest, **named)
+        inputs["layout"].forget_masks()
+        return loss
+
     def compute_loss(
         self,
         model: torch.nn.Module,

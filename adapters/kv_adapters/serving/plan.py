@@ -11,7 +11,7 @@ from pathlib import Path
 from kv_adapters.checks.files import refuse_broken
 from kv_adapters.engine_settings import refuse_cuda_torch
 from kv_tasks.errors import UsageError
-from kv_train.models import public_name, resolve_model
+from kv_train.models import hub_cache_name, public_name, resolve_model
 
 LOOPBACK = "127.0.0.1"
 # vLLM's flags that decide where the server is, who may ask it, and for what.
@@ -109,8 +109,10 @@ def prepare(request: ServeRequest) -> Server:
 
 
 def served_name(given: str, folder: Path) -> str:
-    """Return a base model's name: its folder's, or as given where that is no folder."""
-    return folder.name if public_name(given) is None else given
+    """Return a base model's name: its folder's, on the hub if it is from there, or as given."""
+    if public_name(given) is None:
+        return folder.name
+    return hub_cache_name(folder) or given
 
 
 def named(adapters: Sequence[Path], base_name: str) -> dict[str, Path]:

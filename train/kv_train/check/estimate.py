@@ -141,7 +141,7 @@ def _kept(shapes: Architecture, recipe: Recipe, pack: Pack, window: int | None) 
 def layer_bytes(shapes: Architecture, recipe: Recipe, *, packed: bool) -> int:
     """Return what one layer keeps of one token for the backward pass, in bytes.
 
-    With e bytes a value: two norms keep their input in fp32 (8 x hidden); every adapted linear
+    With e bytes a value: norms keep their input in fp32 (4 x their width); every adapted linear
     layer its own input and LoRA's (e x (in + rank); in fp32 some share it, so this is the most);
     attention queries and output (2 e x heads x head dimension), keys and values
     (2 e x key-value heads x head dimension), which a pack's mask repeats for every head; the
@@ -153,4 +153,4 @@ def layer_bytes(shapes: Architecture, recipe: Recipe, *, packed: bool) -> int:
     inputs = sum(into + recipe.lora.rank for _, into in adapted) // len(shapes.windows)
     values = inputs + 2 * queries + 2 * keys + 3 * shapes.intermediate
     values += 2 * queries if packed else 0
-    return 8 * shapes.hidden + WIDTHS[recipe.training.precision] * values
+    return 4 * shapes.norms + WIDTHS[recipe.training.precision] * values

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import RepositoryNotFoundError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from kv_tasks.errors import ModelError, reason_of
 from kv_tasks.paths import cache_folder
@@ -23,7 +23,7 @@ from kv_train.models import (
     resolve_model,
 )
 from kv_train.recipe import Recipe
-from kv_train.refusal import refusal, renamed, unshared
+from kv_train.refusal import read_config, refusal, renamed, unshared
 from kv_train.tokens import Tokenizer
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -194,7 +194,11 @@ def _shapes(
         findings.append(Finding("unchecked", "architecture", unknown))
         return None, None
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = read_config(folder)
+    except ModelError as error:
+        findings.append(Finding("error", "model", str(error)))
+        return None, None
+    try:
         if refused := refusal(config):
             findings.append(Finding("error", "model", f"cannot be trained here: {refused}"))
             return None, None

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from kv_train.building import steps_of
-from kv_train.check.estimate import Flops, Memory, forward_flops, training_flops, training_memory
+from kv_train.check.estimate import (
+    Flops,
+    Memory,
+    answer_tokens,
+    forward_flops,
+    training_flops,
+    training_memory,
+)
 from kv_train.check.machine import Place, gpus, this_machine
 from kv_train.check.model import Model
 from kv_train.check.rows import Rows
@@ -85,7 +92,7 @@ def plan_of(recipe: Recipe, train: Rows, held: Rows) -> Plan:
         packs=packs,
         tokens=sum(map(len, train.packs)),
         separate_tokens=sum(len(row.input_ids) for row in train.encoded),
-        answer_tokens=sum(end - start for row in train.encoded for start, end in row.spans),
+        answer_tokens=sum(answer_tokens(pack) for pack in train.packs if not pack.kl),
         steps=steps,
         warmup_steps=warmup,
         evaluations=evaluations,

@@ -15,7 +15,7 @@ from kv_train.check.findings import Finding
 from kv_train.check.model import Model, look_up
 from kv_train.check.plan import Estimate, Plan, estimate_of, plan_of
 from kv_train.check.rows import Lengths, Piece, Rows, example, gather, lengths
-from kv_train.examples import generate, held_out, held_out_names, row_names
+from kv_train.examples import generate, held_out, held_out_names, row_names, row_weights
 from kv_train.precision import settled
 from kv_train.recipe import Data, Recipe
 
@@ -85,7 +85,9 @@ def _training_rows(recipe: Recipe, model: Model) -> Rows:
         unknown = f"windows of {tokens:,} tokens are filled by the model's tokenizer"
         return Rows((), (), (), (Finding("unchecked", "data", f"not generated: {unknown}"),))
     rows = generate(recipe, model.folder or "")
-    return gather(rows, recipe, model, key="data", names=row_names(recipe))
+    return gather(
+        rows, recipe, model, key="data", names=row_names(recipe), weights=row_weights(recipe)
+    )
 
 
 def _held_out_rows(recipe: Recipe, model: Model) -> Rows:

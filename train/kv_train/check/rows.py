@@ -5,8 +5,8 @@ Unlike a training, this does not stop at the first row that cannot be used.
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, repeat
 from typing import Any
 
 from kv_tasks.errors import KVError
@@ -16,7 +16,7 @@ from kv_train.check.model import Model
 from kv_train.longrope import SERVED, TOGETHER, astride, shorter
 from kv_train.packing import Pack, pack_rows
 from kv_train.recipe import Recipe
-from kv_train.tokens import Row, Tokenizer, context_of, encode
+from kv_train.tokens import Row, Tokenizer, context_of, encode, unembedded
 
 # Failing rows that are listed one by one.
 LISTED = 5
@@ -60,6 +60,7 @@ def gather(
     *,
     key: str,
     names: Iterable[str],
+    weights: Iterable[float] = repeat(0.0),
 ) -> Rows:
     """Read and encode rows.
 
@@ -69,14 +70,15 @@ def gather(
         model: whose tokenizer encodes them, if it has one.
         key: of the recipe, for what is wrong with all of them.
         names: what each row is called; as many as there are rows, or more.
+        weights: by which each row is held to the base model; as many.
     """
     read, findings = _read(rows, key)
-    named = list(zip(read, names, strict=False))
-    ids = [context_of(row, name) for row, name in named]
+    named = list(zip(read, names, weights, strict=False))
+    ids = [context_of(row, name) for row, name, _ in named]
     made: list[Row | Finding] = []
     if model.tokenizer is not None:
         options = recipe.data.chat_template_kwargs
-        made = [_encode(model.tokenizer, row, name, options) for row, name in named]
+        made = [_encode(model.tokenizer, row, name, kl, options) for row, name, kl in named]
     failures = [one for one in made if isinstance(one, Finding)]
     findings += failures[:LISTED]
     if len(failures) > LISTED:
@@ -89,6 +91,8 @@ def gather(
     packs = pack_rows(encoded, questions_per_pack=recipe.training.questions_per_pack)
     if model.shapes is not None:
         findings += _longrope(packs, recipe, model.shapes.switch, key)
+        beyond = ((row.name, unembedded(row, model.shapes.vocabulary)) for row in encoded)
+        findings += [Finding("error", name, found) for name, found in beyond if found][:1]
     return Rows(
         contexts=tuple(len(list(group)) for _, group in groupby(ids)),
         encoded=encoded,
@@ -111,10 +115,11 @@ def _read(
 
 
 def _encode(
-    tokenizer: Tokenizer, row: Mapping[str, Any], name: str, options: Mapping[str, Any]
+    tokenizer: Tokenizer, row: Mapping[str, Any], name: str, kl: float, options: Mapping[str, Any]
 ) -> Row | Finding:
     try:
-        return encode(tokenizer, row, name=name, max_length=_ANY_LENGTH, template_kwargs=options)
+        made = encode(tokenizer, row, name=name, max_length=_ANY_LENGTH, template_kwargs=options)
+        return replace(made, kl=kl)
     except KVError as error:
         return Finding("error", name, str(error).removeprefix(f"{name}: "))
 
