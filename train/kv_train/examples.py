@@ -220,8 +220,8 @@ def _refuse_halves(row: Mapping[str, Any], name: str) -> None:
 
 def _missing(path: Path) -> DataError:
     return DataError(
-        f"{path}: no such file; write one with: kv-tasks data --out FILE, or the base model's own "
-        "answers with: kv-train own-answers MODEL --out FILE"
+        f"{path}: no such file; write one, the base model's own answers (mix) with: kv-train "
+        "own-answers MODEL --out FILE, prompts to learn from with: kv-tasks data --out FILE"
     )
 
 

@@ -58,7 +58,8 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         problems = "; ".join(map(_explain, _apart(error.errors())))
-        raise RecipeError(f"{path}: {problems}") from error
+        changed = "".join(f" --set {override}" for override in overrides)
+        raise RecipeError(f"{path}{changed and ' with' + changed}: {problems}") from error
 
 
 def for_seeds(recipe: Recipe, out: Path, seeds: str | None) -> list[tuple[Recipe, Path]]:

@@ -80,7 +80,10 @@ def load_gate(file: Path) -> Gate:
         UsageError: naming the file and the key at fault.
     """
     try:
-        return Gate.model_validate(load_once(file.read_text(encoding="utf-8")) or {})
+        said = load_once(file.read_text(encoding="utf-8"))
+        if said is None:
+            raise UsageError(f"--gate {file}: is empty; expected margin, tasks or improve")
+        return Gate.model_validate(said)
     except OSError as error:
         raise UsageError(f"--gate {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -92,8 +95,10 @@ def load_gate(file: Path) -> Gate:
         key = ".".join(map(str, first["loc"])) or "the file"
         if first["type"] == "tuple_type":
             first["msg"] = "expected a list, such as [mdqa_pos_5docs]"
-        said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"--gate {file}: {key}: {said}; found {first['input']!r}") from error
+        if first["type"] == "extra_forbidden":
+            first["msg"] = f"unknown key; allowed: {', '.join(Gate.model_fields)}"
+        why = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--gate {file}: {key}: {why}; found {first['input']!r}") from error
 
 
 def non_inferiority(found: Difference, margin: float, pairs: Sequence[Pair]) -> tuple[Outcome, str]:

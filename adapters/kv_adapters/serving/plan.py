@@ -19,6 +19,12 @@ OWN_FLAGS = (
     "--model", "--served-model-name", "--lora-modules", "--host", "--port", "--uds", "--api-key",
     "--ssl-keyfile", "--ssl-certfile", "--root-path",
 )  # fmt: skip
+# Those that the adapters decide: vLLM takes the last of a flag that is there twice.
+ADAPTER_FLAGS = (
+    "--enable-lora", "--no-enable-lora", "--max-lora-rank", "--max-loras", "--lora-target-modules",
+)  # fmt: skip
+# Adapters loaded at run time under a name of before would get its answers from the cache.
+CACHE_FLAGS = ("--enable-prefix-caching",)
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def prepare(request: ServeRequest) -> Server:
         MissingPackageError: vLLM is missing, or torch is the wrong build for it.
         ModelError, AdapterError: a model is not there or is not what it says.
     """
-    refuse_own_flags(request.vllm_flags)
+    refuse_own_flags(request.vllm_flags, loading=request.allow_runtime_loading)
     port = free_port(request.host, request.port)
     refuse_cuda_torch()
     folder = resolve_model(request.base)
@@ -160,12 +166,24 @@ def free_port(host: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def refuse_own_flags(flags: Sequence[str]) -> None:
-    """Raise UsageError for what cannot be passed on to vLLM."""
+def refuse_own_flags(flags: Sequence[str], *, loading: bool = False) -> None:
+    """Raise UsageError for what cannot be passed on to vLLM.
+
+    Args:
+        flags: of vLLM.
+        loading: whether clients may load adapters.
+    """
     if flags and not flags[0].startswith("-"):
         raise UsageError(f"{flags[0]!r}: not an option; an adapter is given as --adapter DIR")
     for flag in flags:
         name = flag.partition("=")[0].replace("_", "-")
+        if name in ADAPTER_FLAGS:
+            raise UsageError(f"-- {name}: the adapters decide it; start vLLM by itself for another")
+        if loading and name in CACHE_FLAGS:
+            raise UsageError(
+                f"-- {name}: off with --allow-runtime-loading, or an adapter that is loaded under "
+                "a name of before would get that one's answers"
+            )
         # vLLM's parser takes every beginning of a flag that only one flag has.
         if len(name) > len("--") and any(own.startswith(name) for own in OWN_FLAGS):
             raise UsageError(

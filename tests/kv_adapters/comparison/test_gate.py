@@ -90,7 +90,7 @@ def test_a_name_falls_under_an_entry_up_to_an_underscore_and_under_no_other_begi
     ("text", "message"),
     [
         ("margin: 2", "margin: .*less than 1.*found 2"),
-        ("margins: 0.1", "margins: .*not permitted"),
+        ("margins: 0.1", "margins: unknown key; allowed: margin, tasks, improve"),
         ("tasks: {mmlu: high}", "tasks.mmlu: .*found 'high'"),
         ("tasks: {gsm8k: 2}", "tasks.gsm8k: .*less than 1.*found 2"),
         ("tasks: {gsm8k: true}", "tasks.gsm8k: .*less than 1.*found True"),
@@ -100,6 +100,8 @@ def test_a_name_falls_under_an_entry_up_to_an_underscore_and_under_no_other_begi
         ("tasks: {gsm8k: .inf}", "tasks.gsm8k: .*finite number.*found inf"),
         ("margin: .nan", "margin: .*finite number.*found nan"),
         ("tasks: [", "not YAML"),
+        ("# nothing yet", "is empty; expected margin, tasks or improve"),
+        ("task: {mmlu: }", "task: unknown key; allowed: margin, tasks, improve; found"),
         ("improve: mdqa_pos", "improve: expected a list, .*found 'mdqa_pos'"),
         ("improve: [a]\ntasks: {b: }\nimprove: []", "not YAML .*key 'improve' is there twice"),
         ("tasks: {mmlu: 0.1, mmlu: 0.2}", "key 'mmlu' is there twice"),

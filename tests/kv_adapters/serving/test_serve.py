@@ -177,6 +177,12 @@ def test_vllm_gets_its_flags_unchanged_and_last(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(UsageError, match="decided by kv-adapters serve"):
             refuse_own_flags([*given, flag])
+    for flag in ("--max-lora-rank=8", "--max_loras", "--no-enable-lora"):
+        with pytest.raises(UsageError, match="the adapters decide it"):
+            refuse_own_flags([*given, flag, "8"])
+    refuse_own_flags(["--enable-prefix-caching"])
+    with pytest.raises(UsageError, match="off with --allow-runtime-loading"):
+        refuse_own_flags(["--enable-prefix-caching"], loading=True)
     with pytest.raises(UsageError, match="'folder': not an option; an adapter is given as"):
         refuse_own_flags(["folder"])
     refuse_own_flags(["--", "--max-model-len", "512", "--lora-dtype=auto", "--model-impl", "vllm"])
